@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# A table of contents: each verb says where its work is done. `make help` prints the lines with ##.
+.DEFAULT_GOAL := help
+.PHONY: help deps build tests demo check check-quick lint unit kunit fuzz soak install dkms dkms-remove clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+deps: ## install the Debian packages that are missing (as root)
+	@tools/deps
+
+build: deps ## the module for Debian's 6.1 and 6.12 kernels, sluiced, sluicectl, sluice-cni, into build/
+	$(MAKE) -C ctl
+	$(MAKE) -C cni
+	$(MAKE) -C kmod
+
+tests: build ## the programs of the tests, without running them
+	$(MAKE) -C tests/fuzz
+	$(MAKE) -C tests/unit
+	$(MAKE) -C tests/integration
+	$(MAKE) -C cni faults
+
+demo: build ## two nodes, a web shop and its policies in a guest (Debian's 6.12)
+	@$(MAKE) -s -C tests/integration
+	@tests/integration/vm --kernel 6.12 -- examples/shop/demo
+
+check: tests ## every test there is; tests/run SUITE runs one, tests/run --list names them
+	@tests/run
+
+check-quick: tests ## the tests that need no guest
+	@tests/run --group quick
+
+lint: deps ## clang-format, sparse, checkpatch, cppcheck, shellcheck, python, paths
+	@tools/lint
+
+unit: deps ## the unit tests of core and of the userspace libraries
+	@tests/unit/run
+
+kunit: deps ## the kernel's unit tests, in the debug kernel (built once, about 6 minutes)
+	@tests/kunit/run
+
+fuzz: deps ## all fuzzers, FUZZ_SECONDS each (default 60)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} tests/fuzz/run
+
+soak: tests ## traffic, updates and module reloads on the debug kernel, SOAK_SECONDS long (default 1800)
+	@tools/kmod-build debug
+	@tests/integration/vm --kernel debug --timeout $$(($${SOAK_SECONDS:-1800} + 1200)) \
+		--env SOAK_SECONDS=$${SOAK_SECONDS:-1800} -- tests/integration/soak
+
+install: build ## programs, man pages, units and completion into DESTDIR, default /
+	@tools/install
+
+dkms: deps ## register, build and install the module with DKMS for the running kernel
+	@tools/dkms install
+
+dkms-remove: ## undo `make dkms`
+	@tools/dkms remove
+
+clean: ## remove build/ (the debug kernel stays in its cache)
+	rm -rf build

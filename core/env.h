@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/*
+ * The platform under core/. These four files hold the only #ifdefs of the folder.
+ *
+ * Each env file provides: the fixed-width types (__u8 .. __u64, __be16, __be32), bool, NULL,
+ * __always_inline, byte swaps, memcpy/memset/memcmp of constant size, sluice_ctz64().
+ */
+#ifndef SLUICE_CORE_ENV_H
+#define SLUICE_CORE_ENV_H
+
+#if defined(__KERNEL__)
+#include "env/kernel.h"
+#elif defined(__bpf__)
+#include "env/bpf.h"
+#else
+#include "env/user.h"
+#endif
+
+#define SLUICE_ASSERT_SIZE(type, size) \
+	_Static_assert(sizeof(type) == (size), #type " has holes or grew")
+
+#endif

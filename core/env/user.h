@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+#ifndef SLUICE_CORE_ENV_USER_H
+#define SLUICE_CORE_ENV_USER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <arpa/inet.h>
+#include <linux/types.h>
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+#define sluice_htons(x) htons(x)
+#define sluice_ntohs(x) ntohs(x)
+#define sluice_htonl(x) htonl(x)
+#define sluice_ntohl(x) ntohl(x)
+
+/* Index of the lowest set bit; x is not 0. */
+static __always_inline __u32 sluice_ctz64(__u64 x)
+{
+	return (__u32)__builtin_ctzll(x);
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kernel module as a data plane.
+ *
+ * Objects are collected into UPDATE and DELETE messages of up to SLUICE_NL_MESSAGE_BYTES. An error
+ * in one of them therefore shows at a later set or del, or at commit; its message names the object.
+ *
+ * The socket is opened by begin, when there is none. A begin that finds the module gone (or loaded
+ * anew since) fails with ENOPROTOOPT and closes it: all that the kernel held is lost, so that what
+ * follows must be a full transaction, which opens a new socket.
+ */
+#ifndef SLUICE_CTL_LIB_DATAPLANE_NETLINK_H
+#define SLUICE_CTL_LIB_DATAPLANE_NETLINK_H
+
+#include "ctl/lib/dataplane.h"
+#include "ctl/lib/err.h"
+
+/* Called when less than what was asked for could be done, with a line about it. */
+typedef void (*sluice_dataplane_warning)(void *arg, const char *text);
+
+/* To be ended with ops->close. warn may be NULL. */
+struct sluice_dataplane *sluice_dataplane_netlink_new(sluice_dataplane_warning warn, void *arg);
+
+/* The revision of the last commit. */
+uint32_t sluice_dataplane_netlink_revision(const struct sluice_dataplane *dp);
+
+#endif

@@ -1,0 +1,1390 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From JSON to the model's objects, with the API server's validation.
+ *
+ * Every function that reads a value is given its path, a list of steps on the callers' stacks, and
+ * reports with fail(), which names the object, the path and the line. NetworkPolicy is read
+ * strictly: a field that is not known is refused, for a misspelt "egres" would silently open what
+ * its author meant to close. The other kinds carry much that has no meaning here and is skipped.
+ *
+ * As in Kubernetes, a field that is null is a field that is absent.
+ */
+#include <ctype.h>
+#include <stdarg.h>
+
+#include "ctl/lib/alloc.h"
+#include "ctl/lib/model.h"
+
+#define MAX_ITEMS 1000000 /* of one array: far above what etcd's 1.5 MiB for one object can hold */
+
+struct decoder {
+	const struct sluice_origin *origin;
+	char who[400]; /* "NetworkPolicy shop/api" */
+	struct sluice_err *err;
+	unsigned int *err_line;
+};
+
+struct path {
+	const struct path *up;
+	const char *field; /* or NULL: an element of an array */
+	size_t index;
+	const json_t *value; /* may be NULL */
+};
+
+static void print_path(FILE *f, const struct path *p)
+{
+	if (!p)
+		return;
+	print_path(f, p->up);
+	if (!p->field)
+		fprintf(f, "[%zu]", p->index);
+	else if (*p->field)
+		fprintf(f, "%s%s", p->up && p->up->up ? "." : "", p->field);
+}
+
+static unsigned int line_of(const struct decoder *d, const struct path *p)
+{
+	unsigned int line = 0;
+
+	for (; p && !line && d->origin->line_of; p = p->up)
+		if (p->value)
+			line = d->origin->line_of(d->origin->ctx, p->value);
+	return line ? line : d->origin->line;
+}
+
+__attribute__((format(printf, 3, 4))) static bool fail(struct decoder *d, const struct path *p,
+							const char *fmt, ...)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = sluice_alloc_check(open_memstream(&text, &len));
+	va_list ap;
+
+	fprintf(f, "%s: ", d->who);
+	if (p && p->up) {
+		print_path(f, p);
+		fputs(": ", f);
+	}
+	va_start(ap, fmt);
+	vfprintf(f, fmt, ap);
+	va_end(ap);
+	fclose(f);
+	if (d->err_line)
+		*d->err_line = line_of(d, p);
+	sluice_err_set(d->err, EINVAL, "%s", text ? text : "");
+	free(text);
+	return false;
+}
+
+static const char *type_name(const json_t *v)
+{
+	switch (json_typeof(v)) {
+	case JSON_OBJECT:
+		return "an object";
+	case JSON_ARRAY:
+		return "a list";
+	case JSON_STRING:
+		return "a string";
+	case JSON_INTEGER:
+	case JSON_REAL:
+		return "a number";
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return "a boolean";
+	case JSON_NULL:
+		return "null";
+	}
+	return "?";
+}
+
+/* Steps from p to one of its fields. The value is NULL when it is absent or null. */
+static struct path step(const struct path *p, const char *name)
+{
+	struct path next = { p, name, 0, NULL };
+	json_t *v = p->value ? json_object_get(p->value, name) : NULL;
+
+	if (v && !json_is_null(v))
+		next.value = v;
+	return next;
+}
+
+static struct path element(const struct path *p, size_t i)
+{
+	struct path next = { p, NULL, i, json_array_get(p->value, i) };
+
+	return next;
+}
+
+static bool want_object(struct decoder *d, const struct path *p)
+{
+	if (p->value && !json_is_object(p->value))
+		return fail(d, p, "must be an object, is %s", type_name(p->value));
+	return true;
+}
+
+static bool want_list(struct decoder *d, const struct path *p, size_t *n)
+{
+	*n = 0;
+	if (!p->value)
+		return true;
+	if (!json_is_array(p->value))
+		return fail(d, p, "must be a list, is %s", type_name(p->value));
+	*n = json_array_size(p->value);
+	if (*n > MAX_ITEMS)
+		return fail(d, p, "has more than %d items", MAX_ITEMS);
+	return true;
+}
+
+/* Absent: *out is untouched. */
+static bool want_string(struct decoder *d, const struct path *p, const char **out)
+{
+	if (!p->value)
+		return true;
+	if (!json_is_string(p->value))
+		return fail(d, p, "must be a string, is %s", type_name(p->value));
+	*out = json_string_value(p->value);
+	if (strlen(*out) != json_string_length(p->value))
+		return fail(d, p, "has a NUL character in it");
+	return true;
+}
+
+static bool want_bool(struct decoder *d, const struct path *p, bool *out)
+{
+	if (!p->value)
+		return true;
+	if (!json_is_boolean(p->value))
+		return fail(d, p, "must be true or false, is %s", type_name(p->value));
+	*out = json_is_true(p->value);
+	return true;
+}
+
+static bool want_port(struct decoder *d, const struct path *p, uint16_t *out)
+{
+	json_int_t n;
+
+	if (!json_is_integer(p->value))
+		return fail(d, p, "must be a port number, is %s", type_name(p->value));
+	n = json_integer_value(p->value);
+	if (n < 1 || n > 65535)
+		return fail(d, p, "port %lld is not between 1 and 65535", (long long)n);
+	*out = n;
+	return true;
+}
+
+static bool want_protocol(struct decoder *d, const struct path *p, uint8_t *out)
+{
+	const char *s = "TCP";
+
+	if (!want_string(d, p, &s))
+		return false;
+	*out = sluice_protocol_parse(s);
+	if (!*out)
+		return fail(d, p, "protocol \"%.40s\" is not one of TCP, UDP, SCTP", s);
+	return true;
+}
+
+/* IANA service names, as the API server checks them. */
+static const char *port_name_problem(const char *s)
+{
+	size_t n = strlen(s), i;
+	bool letter = false;
+
+	if (!n || n > 15)
+		return "must have 1 to 15 characters";
+	for (i = 0; i < n; i++) {
+		if (islower((unsigned char)s[i]))
+			letter = true;
+		else if (!isdigit((unsigned char)s[i]) && s[i] != '-')
+			return "may hold lower-case letters, digits and '-' only";
+		if (s[i] == '-' && s[i + 1] == '-')
+			return "must not hold two '-' in a row";
+	}
+	if (!letter)
+		return "must hold a letter";
+	if (s[0] == '-' || s[n - 1] == '-')
+		return "must not begin or end with '-'";
+	return NULL;
+}
+
+static bool want_port_name(struct decoder *d, const struct path *p, const char *s)
+{
+	const char *problem = port_name_problem(s);
+
+	return problem ? fail(d, p, "port name \"%.40s\" %s", s, problem) : true;
+}
+
+static bool want_address(struct decoder *d, const struct path *p, const char *s,
+			 struct sluice_dp_addr *out)
+{
+	if (!sluice_address_parse(s, out))
+		return fail(d, p, "\"%.60s\" is not an IP address", s);
+	return true;
+}
+
+/* Refuses every field that is not in the NULL-ended list. */
+static bool only(struct decoder *d, const struct path *p, const char *const *known)
+{
+	const char *key;
+	json_t *v;
+
+	if (!p->value)
+		return true;
+	json_object_foreach((json_t *)p->value, key, v) {
+		size_t i;
+
+		for (i = 0; known[i] && strcmp(known[i], key); i++)
+			;
+		if (!known[i]) {
+			char name[64];
+			struct path at = { p, name, 0, v };
+
+			snprintf(name, sizeof(name), "%s", key);
+			return fail(d, &at, "unknown field");
+		}
+	}
+	return true;
+}
+
+#define ONLY(d, p, ...) only((d), (p), (const char *const[]){ __VA_ARGS__, NULL })
+
+/* DNS-1123 subdomain, or label when max is 63. */
+static const char *dns_problem(const char *s, size_t max)
+{
+	size_t n = strlen(s), i;
+
+	if (!n)
+		return "is empty";
+	if (n > max)
+		return max == 63 ? "is longer than 63 characters" : "is longer than 253 characters";
+	for (i = 0; i < n; i++) {
+		bool alnum = islower((unsigned char)s[i]) || isdigit((unsigned char)s[i]);
+		bool edge = !i || i + 1 == n || s[i - 1] == '.' || s[i + 1] == '.';
+
+		if (!alnum && (edge || (s[i] != '-' && (s[i] != '.' || max == 63))))
+			return "is not a DNS name: lower-case letters, digits, '-' and '.' between them";
+	}
+	return NULL;
+}
+
+static bool decode_labels(struct decoder *d, const struct path *p, struct sluice_labels *labels)
+{
+	const char *key, *problem;
+	json_t *v;
+
+	if (!want_object(d, p))
+		return false;
+	if (!p->value)
+		return true;
+	json_object_foreach((json_t *)p->value, key, v) {
+		struct path at = { p, key, 0, v };
+		const char *value = "";
+
+		problem = sluice_label_key_problem(key);
+		if (problem)
+			return fail(d, &at, "not a label key: %s", problem);
+		if (!json_is_string(v))
+			return fail(d, &at, "must be a string, is %s", type_name(v));
+		if (!want_string(d, &at, &value))
+			return false;
+		problem = sluice_label_value_problem(value);
+		if (problem)
+			return fail(d, &at, "\"%.80s\" is not a label value: %s", value, problem);
+		sluice_labels_add(labels, key, value);
+	}
+	return true;
+}
+
+static bool decode_expression(struct decoder *d, const struct path *p, struct sluice_selector *sel)
+{
+	struct path kp = step(p, "key"), op = step(p, "operator"), vp = step(p, "values");
+	const char *key = "", *word = "", *problem;
+	enum sluice_selector_op o;
+	char **values;
+	size_t n, i;
+	bool ok = true;
+
+	if (!p->value || !json_is_object(p->value))
+		return fail(d, p, "must be an object");
+	if (!ONLY(d, p, "key", "operator", "values") || !want_string(d, &kp, &key) ||
+	    !want_string(d, &op, &word) || !want_list(d, &vp, &n))
+		return false;
+	problem = sluice_label_key_problem(key);
+	if (problem)
+		return fail(d, &kp, "\"%.80s\" is not a label key: %s", key, problem);
+	if (!strcmp(word, "In"))
+		o = SLUICE_OP_IN;
+	else if (!strcmp(word, "NotIn"))
+		o = SLUICE_OP_NOT_IN;
+	else if (!strcmp(word, "Exists"))
+		o = SLUICE_OP_EXISTS;
+	else if (!strcmp(word, "DoesNotExist"))
+		o = SLUICE_OP_NOT_EXISTS;
+	else
+		return fail(d, &op, "\"%.40s\" is not one of In, NotIn, Exists, DoesNotExist", word);
+	if ((o == SLUICE_OP_IN || o == SLUICE_OP_NOT_IN) && !n)
+		return fail(d, &vp, "operator %s needs at least one value", word);
+	if ((o == SLUICE_OP_EXISTS || o == SLUICE_OP_NOT_EXISTS) && n)
+		return fail(d, &vp, "operator %s takes no values", word);
+
+	values = sluice_zalloc(n * sizeof(*values));
+	for (i = 0; ok && i < n; i++) {
+		struct path at = element(&vp, i);
+		const char *s = NULL;
+
+		ok = want_string(d, &at, &s);
+		if (!ok)
+			break;
+		problem = s ? sluice_label_value_problem(s) : "";
+		if (problem)
+			ok = fail(d, &at, "\"%.80s\" is not a label value: %s", s ? s : "", problem);
+		values[i] = (char *)s;
+	}
+	if (ok)
+		sluice_selector_add(sel, key, o, values, n);
+	free(values);
+	return ok;
+}
+
+static bool decode_match_labels(struct decoder *d, const struct path *p,
+				struct sluice_selector *sel)
+{
+	struct sluice_labels labels = { 0 };
+	bool ok = decode_labels(d, p, &labels);
+	size_t i;
+
+	for (i = 0; ok && i < labels.n; i++)
+		sluice_selector_add(sel, labels.v[i].key, SLUICE_OP_IN, &labels.v[i].value, 1);
+	sluice_labels_clear(&labels);
+	return ok;
+}
+
+static bool decode_selector(struct decoder *d, const struct path *p, struct sluice_selector *sel)
+{
+	struct path ml, me;
+	size_t n, i;
+
+	if (!want_object(d, p))
+		return false;
+	if (!p->value)
+		return true;
+	ml = step(p, "matchLabels");
+	me = step(p, "matchExpressions");
+	if (!ONLY(d, p, "matchLabels", "matchExpressions") || !decode_match_labels(d, &ml, sel) ||
+	    !want_list(d, &me, &n))
+		return false;
+	for (i = 0; i < n; i++) {
+		struct path at = element(&me, i);
+
+		if (!decode_expression(d, &at, sel))
+			return false;
+	}
+	sluice_selector_seal(sel);
+	return true;
+}
+
+/* ---- NetworkPolicy ---- */
+
+static bool want_cidr(struct decoder *d, const struct path *p, struct sluice_cidr *out)
+{
+	const char *s = NULL;
+
+	if (!want_string(d, p, &s))
+		return false;
+	if (!s)
+		return fail(d, p, "is required");
+	if (!sluice_cidr_parse(s, out))
+		return fail(d, p, "\"%.60s\" is not a CIDR, as in 10.9.8.0/24 or 2001:db8::/64", s);
+	return true;
+}
+
+static bool decode_block(struct decoder *d, const struct path *p, struct sluice_policy_peer *peer)
+{
+	struct path cp, xp;
+	size_t n, i;
+
+	if (!want_object(d, p))
+		return false;
+	cp = step(p, "cidr");
+	xp = step(p, "except");
+	peer->is_block = true;
+	if (!ONLY(d, p, "cidr", "except") || !want_cidr(d, &cp, &peer->cidr) ||
+	    !want_list(d, &xp, &n))
+		return false;
+	peer->except = sluice_zalloc(n * sizeof(*peer->except));
+	for (i = 0; i < n; i++) {
+		struct path at = element(&xp, i);
+		struct sluice_cidr *x = &peer->except[i];
+
+		if (!want_cidr(d, &at, x))
+			return false;
+		peer->n_except++;
+		if (x->plen <= peer->cidr.plen ||
+		    !sluice_cidr_contains(&peer->cidr, &x->addr, x->family))
+			return fail(d, &at, "\"%.60s\" is not strictly inside cidr \"%.60s\"",
+				    json_string_value(at.value), json_string_value(cp.value));
+	}
+	return true;
+}
+
+static bool decode_peer(struct decoder *d, const struct path *p, struct sluice_policy_peer *peer)
+{
+	struct path bp, pp, np;
+
+	if (!p->value || !json_is_object(p->value))
+		return fail(d, p, "must be an object");
+	bp = step(p, "ipBlock");
+	pp = step(p, "podSelector");
+	np = step(p, "namespaceSelector");
+	if (!ONLY(d, p, "ipBlock", "podSelector", "namespaceSelector"))
+		return false;
+	if (!bp.value && !pp.value && !np.value)
+		return fail(d, p, "a peer needs one of ipBlock, podSelector, namespaceSelector");
+	if (bp.value && (pp.value || np.value))
+		return fail(d, p, "podSelector and namespaceSelector may not be given with ipBlock");
+	if (bp.value)
+		return decode_block(d, &bp, peer);
+	peer->has_pods = pp.value;
+	peer->has_namespaces = np.value;
+	return decode_selector(d, &pp, &peer->pods) && decode_selector(d, &np, &peer->namespaces);
+}
+
+static bool decode_policy_port(struct decoder *d, const struct path *p,
+			       struct sluice_policy_port *port)
+{
+	struct path prp, pp, ep;
+	uint16_t end;
+
+	if (!p->value || !json_is_object(p->value))
+		return fail(d, p, "must be an object");
+	prp = step(p, "protocol");
+	pp = step(p, "port");
+	ep = step(p, "endPort");
+	if (!ONLY(d, p, "protocol", "port", "endPort") || !want_protocol(d, &prp, &port->proto))
+		return false;
+	if (!pp.value) {
+		if (ep.value)
+			return fail(d, &ep, "may not be given without port");
+		port->any = true;
+		port->hi = 65535;
+		return true;
+	}
+	if (json_is_string(pp.value)) {
+		const char *s = "";
+
+		if (!want_string(d, &pp, &s) || !want_port_name(d, &pp, s))
+			return false;
+		if (ep.value)
+			return fail(d, &ep, "may not be given with a named port");
+		port->name = sluice_strdup(s);
+		return true;
+	}
+	if (!want_port(d, &pp, &port->lo))
+		return false;
+	port->hi = port->lo;
+	if (!ep.value)
+		return true;
+	if (!want_port(d, &ep, &end))
+		return false;
+	if (end < port->lo)
+		return fail(d, &ep, "%u is smaller than port %u", end, port->lo);
+	port->hi = end;
+	return true;
+}
+
+static bool decode_rule(struct decoder *d, const struct path *p, const char *peers,
+			struct sluice_policy_rule *rule)
+{
+	struct path fp, pp;
+	size_t n, i;
+
+	if (!p->value || !json_is_object(p->value))
+		return fail(d, p, "must be an object; {} allows everything");
+	rule->line = line_of(d, p);
+	fp = step(p, peers);
+	pp = step(p, "ports");
+	if (!ONLY(d, p, peers, "ports") || !want_list(d, &fp, &n))
+		return false;
+	rule->peers = sluice_zalloc(n * sizeof(*rule->peers));
+	for (i = 0; i < n; i++) {
+		struct path at = element(&fp, i);
+
+		rule->n_peers++;
+		if (!decode_peer(d, &at, &rule->peers[i]))
+			return false;
+	}
+	if (!want_list(d, &pp, &n))
+		return false;
+	rule->ports = sluice_zalloc(n * sizeof(*rule->ports));
+	for (i = 0; i < n; i++) {
+		struct path at = element(&pp, i);
+
+		rule->n_ports++;
+		if (!decode_policy_port(d, &at, &rule->ports[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool decode_policy(struct decoder *d, const struct path *root, struct sluice_object *o)
+{
+	static const char *const fields[2] = { "ingress", "egress" };
+	static const char *const peers[2] = { "from", "to" };
+	struct sluice_policy *policy = (struct sluice_policy *)o;
+	struct path spec = step(root, "spec"), sp, tp;
+	size_t n, i, dir;
+
+	if (!ONLY(d, root, "apiVersion", "kind", "metadata", "spec", "status"))
+		return false;
+	if (!spec.value)
+		return fail(d, &spec, "is required");
+	if (!want_object(d, &spec) ||
+	    !ONLY(d, &spec, "podSelector", "ingress", "egress", "policyTypes"))
+		return false;
+	sp = step(&spec, "podSelector");
+	if (!decode_selector(d, &sp, &policy->pods))
+		return false;
+	for (dir = 0; dir < 2; dir++) {
+		struct path rp = step(&spec, fields[dir]);
+
+		if (!want_list(d, &rp, &n))
+			return false;
+		policy->rules[dir] = sluice_zalloc(n * sizeof(*policy->rules[dir]));
+		for (i = 0; i < n; i++) {
+			struct path at = element(&rp, i);
+
+			policy->n_rules[dir]++;
+			if (!decode_rule(d, &at, peers[dir], &policy->rules[dir][i]))
+				return false;
+		}
+	}
+	tp = step(&spec, "policyTypes");
+	if (!want_list(d, &tp, &n))
+		return false;
+	if (n > 2)
+		return fail(d, &tp, "may not hold more than two types");
+	for (i = 0; i < n; i++) {
+		struct path at = element(&tp, i);
+		const char *s = "";
+
+		if (!want_string(d, &at, &s))
+			return false;
+		if (!strcmp(s, "Ingress"))
+			policy->isolates[SLUICE_INGRESS] = true;
+		else if (!strcmp(s, "Egress"))
+			policy->isolates[SLUICE_EGRESS] = true;
+		else
+			return fail(d, &at, "\"%.40s\" is not one of Ingress, Egress", s);
+	}
+	if (!n) {
+		policy->isolates[SLUICE_INGRESS] = true;
+		policy->isolates[SLUICE_EGRESS] = policy->n_rules[SLUICE_EGRESS];
+	}
+	return true;
+}
+
+/* ---- Node, Pod ---- */
+
+static bool decode_node(struct decoder *d, const struct path *root, struct sluice_object *o)
+{
+	struct sluice_node *node = (struct sluice_node *)o;
+	struct path status = step(root, "status"), spec = step(root, "spec"), ap, cp, one;
+	size_t n, i;
+
+	if (!want_object(d, &status) || !want_object(d, &spec))
+		return false;
+	ap = step(&status, "addresses");
+	if (!want_list(d, &ap, &n))
+		return false;
+	node->addrs = sluice_zalloc(n * sizeof(*node->addrs));
+	for (i = 0; i < n; i++) {
+		struct path at = element(&ap, i), typ, adr;
+		const char *type = "", *s = "";
+
+		if (!json_is_object(at.value))
+			return fail(d, &at, "must be an object");
+		typ = step(&at, "type");
+		adr = step(&at, "address");
+		if (!want_string(d, &typ, &type) || !want_string(d, &adr, &s))
+			return false;
+		if (strcmp(type, "InternalIP") && strcmp(type, "ExternalIP"))
+			continue;
+		if (!want_address(d, &adr, s, &node->addrs[node->n_addrs]))
+			return false;
+		node->n_addrs++;
+	}
+	cp = step(&spec, "podCIDRs");
+	one = step(&spec, "podCIDR");
+	if (!want_list(d, &cp, &n))
+		return false;
+	node->pod_cidrs = sluice_zalloc((n + 1) * sizeof(*node->pod_cidrs));
+	for (i = 0; i < n; i++) {
+		struct path at = element(&cp, i);
+
+		if (!want_cidr(d, &at, &node->pod_cidrs[i]))
+			return false;
+		node->n_pod_cidrs++;
+	}
+	if (!n && one.value) {
+		if (!want_cidr(d, &one, &node->pod_cidrs[0]))
+			return false;
+		node->n_pod_cidrs = 1;
+	}
+	return true;
+}
+
+static bool decode_pod_ports(struct decoder *d, const struct path *containers,
+			     struct sluice_pod *pod, bool init)
+{
+	size_t n, m, i, k;
+
+	if (!want_list(d, containers, &n))
+		return false;
+	for (i = 0; i < n; i++) {
+		struct path at = element(containers, i), pp, rp;
+		const char *restart = "";
+
+		if (!json_is_object(at.value))
+			return fail(d, &at, "must be an object");
+		pp = step(&at, "ports");
+		rp = step(&at, "restartPolicy");
+		if (!want_string(d, &rp, &restart) || !want_list(d, &pp, &m))
+			return false;
+		/* An init container goes on running, and may serve, only as a sidecar. */
+		if (init && strcmp(restart, "Always"))
+			continue;
+		pod->ports = sluice_realloc(pod->ports, pod->n_ports + m, sizeof(*pod->ports));
+		for (k = 0; k < m; k++) {
+			struct path port = element(&pp, k), np, cp, prp;
+			struct sluice_pod_port out = { 0 };
+			const char *name = "";
+
+			if (!json_is_object(port.value))
+				return fail(d, &port, "must be an object");
+			np = step(&port, "name");
+			cp = step(&port, "containerPort");
+			prp = step(&port, "protocol");
+			if (!cp.value)
+				return fail(d, &cp, "is required");
+			if (!want_port(d, &cp, &out.port) || !want_protocol(d, &prp, &out.proto) ||
+			    !want_string(d, &np, &name))
+				return false;
+			if (*name && !want_port_name(d, &np, name))
+				return false;
+			out.name = sluice_strdup(name);
+			pod->ports[pod->n_ports++] = out;
+		}
+	}
+	return true;
+}
+
+static bool add_pod_ip(struct decoder *d, const struct path *p, const char *s,
+		       struct sluice_pod *pod)
+{
+	struct sluice_dp_addr a;
+	size_t i;
+
+	if (!*s)
+		return true;
+	if (!want_address(d, p, s, &a))
+		return false;
+	for (i = 0; i < pod->n_ips; i++)
+		if (!sluice_address_compare(&pod->ips[i], &a))
+			return true;
+	pod->ips = sluice_realloc(pod->ips, pod->n_ips + 1, sizeof(*pod->ips));
+	pod->ips[pod->n_ips++] = a;
+	return true;
+}
+
+static bool decode_pod_ips(struct decoder *d, const struct path *status, struct sluice_pod *pod)
+{
+	struct path ip = step(status, "podIP"), ips = step(status, "podIPs");
+	const char *s = "";
+	size_t n, i;
+
+	if (!want_string(d, &ip, &s) || !add_pod_ip(d, &ip, s, pod) || !want_list(d, &ips, &n))
+		return false;
+	for (i = 0; i < n; i++) {
+		struct path at = element(&ips, i), adr;
+
+		s = "";
+		if (json_is_string(at.value)) {
+			if (!want_string(d, &at, &s) || !add_pod_ip(d, &at, s, pod))
+				return false;
+			continue;
+		}
+		if (!json_is_object(at.value))
+			return fail(d, &at, "must be an object");
+		adr = step(&at, "ip");
+		if (!want_string(d, &adr, &s) || !add_pod_ip(d, &adr, s, pod))
+			return false;
+	}
+	return true;
+}
+
+static bool decode_pod(struct decoder *d, const struct path *root, struct sluice_object *o)
+{
+	struct sluice_pod *pod = (struct sluice_pod *)o;
+	struct path meta = step(root, "metadata"), del = step(&meta, "deletionTimestamp");
+	struct path spec = step(root, "spec"), status = step(root, "status");
+	struct path np, hp, cp, ip, pp, cop;
+	const char *node = "", *phase = "";
+	size_t n, i;
+
+	if (!want_object(d, &spec) || !want_object(d, &status))
+		return false;
+	pod->terminating = del.value;
+	np = step(&spec, "nodeName");
+	hp = step(&spec, "hostNetwork");
+	cp = step(&spec, "containers");
+	ip = step(&spec, "initContainers");
+	if (!want_string(d, &np, &node) || !want_bool(d, &hp, &pod->host_network) ||
+	    !decode_pod_ports(d, &cp, pod, false) || !decode_pod_ports(d, &ip, pod, true) ||
+	    !decode_pod_ips(d, &status, pod))
+		return false;
+	pod->node = sluice_strdup(node);
+	pp = step(&status, "phase");
+	cop = step(&status, "conditions");
+	if (!want_string(d, &pp, &phase) || !want_list(d, &cop, &n))
+		return false;
+	pod->finished = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
+	pod->ready = !*phase || !strcmp(phase, "Running");
+	for (i = 0; i < n; i++) {
+		struct path at = element(&cop, i), tp, sp;
+		const char *type = "", *s = "";
+
+		if (!json_is_object(at.value))
+			return fail(d, &at, "must be an object");
+		tp = step(&at, "type");
+		sp = step(&at, "status");
+		if (!want_string(d, &tp, &type) || !want_string(d, &sp, &s))
+			return false;
+		if (!strcmp(type, "Ready") && strcmp(s, "True"))
+			pod->ready = false;
+	}
+	return true;
+}
+
+/* ---- Service, EndpointSlice, Endpoints ---- */
+
+static bool decode_service_ports(struct decoder *d, const struct path *p,
+				 struct sluice_service *svc)
+{
+	size_t n, i, k;
+
+	if (!want_list(d, p, &n))
+		return false;
+	if (!n && !svc->ignored)
+		return fail(d, p, "is required");
+	svc->ports = sluice_zalloc(n * sizeof(*svc->ports));
+	for (i = 0; i < n; i++) {
+		struct path at = element(p, i), np, pp, prp, tp;
+		struct sluice_service_port *port = &svc->ports[i];
+		const char *name = "", *target = "";
+
+		if (!json_is_object(at.value))
+			return fail(d, &at, "must be an object");
+		np = step(&at, "name");
+		pp = step(&at, "port");
+		prp = step(&at, "protocol");
+		tp = step(&at, "targetPort");
+		if (!pp.value)
+			return fail(d, &pp, "is required");
+		if (!want_port(d, &pp, &port->port) || !want_protocol(d, &prp, &port->proto) ||
+		    !want_string(d, &np, &name))
+			return false;
+		if (*name && dns_problem(name, 63))
+			return fail(d, &np, "\"%.80s\" %s", name, dns_problem(name, 63));
+		if (!*name && n > 1)
+			return fail(d, &np, "is required when there is more than one port");
+		port->name = sluice_strdup(name);
+		svc->n_ports++;
+		port->target = port->port;
+		if (json_is_string(tp.value)) {
+			if (!want_string(d, &tp, &target) || !want_port_name(d, &tp, target))
+				return false;
+			port->target_name = sluice_strdup(target);
+			port->target = 0;
+		} else if (tp.value && !(json_is_integer(tp.value) &&
+					 !json_integer_value(tp.value))) {
+			/* 0 means the same as none: the server's default is the port itself. */
+			if (!want_port(d, &tp, &port->target))
+				return false;
+		}
+		for (k = 0; k < i; k++) {
+			if (!strcmp(svc->ports[k].name, name))
+				return fail(d, &np, "\"%s\" is the name of two ports", name);
+			if (svc->ports[k].port == port->port && svc->ports[k].proto == port->proto)
+				return fail(d, &at, "%s port %u is given twice",
+					    sluice_protocol_name(port->proto), port->port);
+		}
+	}
+	return true;
+}
+
+static bool decode_service(struct decoder *d, const struct path *root, struct sluice_object *o)
+{
+	struct sluice_service *svc = (struct sluice_service *)o;
+	struct path spec = step(root, "spec"), tp, ip, ips, sp, pp, pn, it, af;
+	const char *type = "ClusterIP", *ip1 = "", *policy = "", *affinity = "";
+	size_t n, i;
+
+	if (!spec.value)
+		return fail(d, &spec, "is required");
+	if (!want_object(d, &spec))
+		return false;
+	tp = step(&spec, "type");
+	ip = step(&spec, "clusterIP");
+	ips = step(&spec, "clusterIPs");
+	sp = step(&spec, "selector");
+	pp = step(&spec, "ports");
+	pn = step(&spec, "publishNotReadyAddresses");
+	it = step(&spec, "internalTrafficPolicy");
+	af = step(&spec, "sessionAffinity");
+	if (!want_string(d, &tp, &type) || !want_string(d, &ip, &ip1) || !want_list(d, &ips, &n) ||
+	    !want_bool(d, &pn, &svc->publish_not_ready) || !want_string(d, &it, &policy) ||
+	    !want_string(d, &af, &affinity))
+		return false;
+	if (strcmp(type, "ClusterIP") && strcmp(type, "NodePort") && strcmp(type, "LoadBalancer") &&
+	    strcmp(type, "ExternalName"))
+		return fail(d, &tp, "\"%.40s\" is not a type of service", type);
+	svc->local_only = !strcmp(policy, "Local");
+	svc->affinity = !strcmp(affinity, "ClientIP");
+	svc->ignored = !strcmp(type, "ExternalName") || !strcmp(ip1, "None") ||
+		       sluice_labels_get(&o->labels, "service.kubernetes.io/service-proxy-name") ||
+		       sluice_labels_get(&o->labels, "service.kubernetes.io/headless");
+	svc->ips = sluice_zalloc((n + 1) * sizeof(*svc->ips));
+	for (i = 0; i < n; i++) {
+		struct path at = element(&ips, i);
+		const char *s = "";
+
+		if (!want_string(d, &at, &s))
+			return false;
+		if (!strcmp(s, "None")) {
+			svc->ignored = true;
+			continue;
+		}
+		if (!want_address(d, &at, s, &svc->ips[svc->n_ips]))
+			return false;
+		svc->n_ips++;
+	}
+	if (*ip1 && strcmp(ip1, "None")) {
+		struct sluice_dp_addr a;
+
+		if (!want_address(d, &ip, ip1, &a))
+			return false;
+		if (!svc->n_ips)
+			svc->ips[svc->n_ips++] = a;
+		else if (sluice_address_compare(&svc->ips[0], &a))
+			return fail(d, &ips, "its first must be clusterIP, %.60s", ip1);
+	}
+	if (!decode_match_labels(d, &sp, &svc->selector))
+		return false;
+	sluice_selector_seal(&svc->selector);
+	svc->has_selector = svc->selector.n;
+	return decode_service_ports(d, &pp, svc);
+}
+
+static bool decode_slice_ports(struct decoder *d, const struct path *p,
+			       struct sluice_slice_group *g)
+{
+	size_t n, i;
+
+	if (!want_list(d, p, &n))
+		return false;
+	g->ports = sluice_zalloc(n * sizeof(*g->ports));
+	for (i = 0; i < n; i++) {
+		struct path at = element(p, i), np, pp, prp;
+		struct sluice_slice_port *port = &g->ports[g->n_ports];
+		const char *name = "";
+
+		if (!json_is_object(at.value))
+			return fail(d, &at, "must be an object");
+		np = step(&at, "name");
+		pp = step(&at, "port");
+		prp = step(&at, "protocol");
+		if (!want_string(d, &np, &name) || !want_protocol(d, &prp, &port->proto))
+			return false;
+		if (!pp.value) /* "all ports": nothing that a service port could be sent to */
+			continue;
+		if (!want_port(d, &pp, &port->port))
+			return false;
+		port->name = sluice_strdup(name);
+		g->n_ports++;
+	}
+	return true;
+}
+
+static void add_slice_address(struct sluice_slice_group *g, const struct sluice_dp_addr *a,
+			      const struct sluice_slice_address *conditions, const char *node)
+{
+	struct sluice_slice_address *out;
+
+	g->addrs = sluice_realloc(g->addrs, g->n_addrs + 1, sizeof(*g->addrs));
+	out = &g->addrs[g->n_addrs++];
+	*out = *conditions;
+	out->addr = *a;
+	out->node = sluice_strdup(node);
+}
+
+static bool decode_slice_endpoint(struct decoder *d, const struct path *p, const char *type,
+				  struct sluice_slice_group *g)
+{
+	struct path ap = step(p, "addresses"), cp = step(p, "conditions"), np = step(p, "nodeName");
+	struct path rp, sp, tp;
+	struct sluice_slice_address c = { .ready = true };
+	const char *node = "";
+	size_t n, i;
+
+	if (!want_object(d, &cp) || !want_list(d, &ap, &n) || !want_string(d, &np, &node))
+		return false;
+	rp = step(&cp, "ready");
+	sp = step(&cp, "serving");
+	tp = step(&cp, "terminating");
+	if (!want_bool(d, &rp, &c.ready))
+		return false;
+	c.serving = c.ready;
+	if (!want_bool(d, &sp, &c.serving) || !want_bool(d, &tp, &c.terminating))
+		return false;
+	for (i = 0; i < n; i++) {
+		struct path at = element(&ap, i);
+		struct sluice_dp_addr a;
+		const char *s = "";
+
+		if (!want_string(d, &at, &s) || !want_address(d, &at, s, &a))
+			return false;
+		if ((a.family == SLUICE_IPV4) != !strcmp(type, "IPv4"))
+			return fail(d, &at, "\"%.60s\" is not of addressType %s", s, type);
+		add_slice_address(g, &a, &c, node);
+	}
+	return true;
+}
+
+static bool decode_slice(struct decoder *d, const struct path *root, struct sluice_object *o)
+{
+	struct sluice_slice *slice = (struct sluice_slice *)o;
+	struct path tp = step(root, "addressType"), ep = step(root, "endpoints");
+	struct path pp = step(root, "ports");
+	const char *service = sluice_labels_get(&o->labels, "kubernetes.io/service-name");
+	const char *type = "";
+	size_t n, i;
+
+	slice->service = sluice_strdup(service ? service : "");
+	slice->groups = sluice_zalloc(sizeof(*slice->groups));
+	slice->n_groups = 1;
+	if (!want_string(d, &tp, &type) || !want_list(d, &ep, &n))
+		return false;
+	if (strcmp(type, "IPv4") && strcmp(type, "IPv6") && strcmp(type, "FQDN"))
+		return fail(d, &tp, "\"%.40s\" is not one of IPv4, IPv6, FQDN", type);
+	if (!strcmp(type, "FQDN"))
+		return true;
+	for (i = 0; i < n; i++) {
+		struct path at = element(&ep, i);
+
+		if (!json_is_object(at.value))
+			return fail(d, &at, "must be an object");
+		if (!decode_slice_endpoint(d, &at, type, &slice->groups[0]))
+			return false;
+	}
+	return decode_slice_ports(d, &pp, &slice->groups[0]);
+}
+
+static bool decode_subset(struct decoder *d, const struct path *p, struct sluice_slice_group *g)
+{
+	static const char *const fields[2] = { "addresses", "notReadyAddresses" };
+	struct path pp = step(p, "ports");
+	size_t n, i, k;
+
+	for (k = 0; k < 2; k++) {
+		struct path ap = step(p, fields[k]);
+		struct sluice_slice_address c = { .ready = !k, .serving = !k };
+
+		if (!want_list(d, &ap, &n))
+			return false;
+		for (i = 0; i < n; i++) {
+			struct path at = element(&ap, i), ip, np;
+			const char *s = "", *node = "";
+			struct sluice_dp_addr a;
+
+			if (!json_is_object(at.value))
+				return fail(d, &at, "must be an object");
+			ip = step(&at, "ip");
+			np = step(&at, "nodeName");
+			if (!want_string(d, &ip, &s) || !want_string(d, &np, &node) ||
+			    !want_address(d, &ip, s, &a))
+				return false;
+			add_slice_address(g, &a, &c, node);
+		}
+	}
+	return decode_slice_ports(d, &pp, g);
+}
+
+static bool decode_endpoints(struct decoder *d, const struct path *root, struct sluice_object *o)
+{
+	struct sluice_slice *slice = (struct sluice_slice *)o;
+	struct path sp = step(root, "subsets");
+	size_t n, i;
+
+	slice->service = sluice_strdup(o->name);
+	if (!want_list(d, &sp, &n))
+		return false;
+	slice->groups = sluice_zalloc(n * sizeof(*slice->groups));
+	for (i = 0; i < n; i++) {
+		struct path at = element(&sp, i);
+
+		if (!json_is_object(at.value))
+			return fail(d, &at, "must be an object");
+		slice->n_groups++;
+		if (!decode_subset(d, &at, &slice->groups[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool decode_namespace(struct decoder *d, const struct path *root, struct sluice_object *o)
+{
+	(void)d;
+	(void)root;
+	/* The API server sets it on every namespace, whatever the manifest says. */
+	sluice_labels_add(&o->labels, "kubernetes.io/metadata.name", o->name);
+	return true;
+}
+
+/* ---- all kinds ---- */
+
+struct kind_info {
+	const char *name;
+	const char *api;
+	bool namespaced;
+	size_t size;
+	bool (*decode)(struct decoder *d, const struct path *root, struct sluice_object *o);
+};
+
+static const struct kind_info kinds[SLUICE_KIND_COUNT] = {
+#define X(sym, kind, api, namespaced, word) [SLUICE_KIND_##sym] = { kind, api, namespaced },
+	SLUICE_KINDS(X)
+#undef X
+};
+
+/* What the X list cannot hold. */
+static struct kind_info kind_info(enum sluice_kind kind)
+{
+	struct kind_info k = kinds[kind];
+
+	switch (kind) {
+	case SLUICE_KIND_NAMESPACE:
+		k.size = sizeof(struct sluice_namespace);
+		k.decode = decode_namespace;
+		break;
+	case SLUICE_KIND_NODE:
+		k.size = sizeof(struct sluice_node);
+		k.decode = decode_node;
+		break;
+	case SLUICE_KIND_POD:
+		k.size = sizeof(struct sluice_pod);
+		k.decode = decode_pod;
+		break;
+	case SLUICE_KIND_SERVICE:
+		k.size = sizeof(struct sluice_service);
+		k.decode = decode_service;
+		break;
+	case SLUICE_KIND_ENDPOINTS:
+		k.size = sizeof(struct sluice_slice);
+		k.decode = decode_endpoints;
+		break;
+	case SLUICE_KIND_ENDPOINT_SLICE:
+		k.size = sizeof(struct sluice_slice);
+		k.decode = decode_slice;
+		break;
+	case SLUICE_KIND_NETWORK_POLICY:
+		k.size = sizeof(struct sluice_policy);
+		k.decode = decode_policy;
+		break;
+	case SLUICE_KIND_COUNT:
+		break;
+	}
+	return k;
+}
+
+/* Equal for equal values whatever the order of an object's fields. */
+static uint64_t json_hash(uint64_t seed, const json_t *v)
+{
+	uint64_t h;
+	const char *key;
+	json_t *child;
+	size_t i;
+
+	if (!v)
+		return sluice_hash_text(seed, "absent");
+	h = sluice_hash_bytes(seed, &(uint8_t){ json_typeof(v) }, 1);
+	switch (json_typeof(v)) {
+	case JSON_OBJECT: {
+		uint64_t sum = 0;
+
+		json_object_foreach((json_t *)v, key, child)
+			sum += json_hash(sluice_hash_text(h, key), child);
+		return sluice_hash_bytes(h, &sum, sizeof(sum));
+	}
+	case JSON_ARRAY:
+		json_array_foreach((json_t *)v, i, child)
+			h = json_hash(h, child);
+		return sluice_hash_bytes(h, &i, sizeof(i));
+	case JSON_STRING:
+		return sluice_hash_bytes(h, json_string_value(v), json_string_length(v));
+	case JSON_INTEGER: {
+		json_int_t n = json_integer_value(v);
+
+		return sluice_hash_bytes(h, &n, sizeof(n));
+	}
+	case JSON_REAL: {
+		double n = json_real_value(v);
+
+		return sluice_hash_bytes(h, &n, sizeof(n));
+	}
+	default:
+		return h;
+	}
+}
+
+static void hash_object(struct sluice_object *o, const json_t *json)
+{
+	static const char *const node[] = { "addresses", NULL };
+	static const char *const pod[] = { "phase", "podIP", "podIPs", "conditions", NULL };
+	static const char *const none[] = { NULL };
+	const json_t *meta = json_object_get(json, "metadata");
+	const json_t *status = json_object_get(json, "status");
+	const char *const *f = o->kind == SLUICE_KIND_NODE ? node :
+			       o->kind == SLUICE_KIND_POD  ? pod :
+							     none;
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		const char *const *s;
+		uint64_t h = i + 1;
+
+		h = json_hash(h, json_object_get(meta, "labels"));
+		h = json_hash(h, json_object_get(meta, "creationTimestamp"));
+		h = json_hash(h, json_object_get(meta, "deletionTimestamp"));
+		h = json_hash(h, json_object_get(json, "spec"));
+		h = json_hash(h, json_object_get(json, "subsets"));
+		h = json_hash(h, json_object_get(json, "addressType"));
+		h = json_hash(h, json_object_get(json, "endpoints"));
+		h = json_hash(h, json_object_get(json, "ports"));
+		for (s = f; *s; s++)
+			h = json_hash(h, status ? json_object_get(status, *s) : NULL);
+		o->hash[i] = h;
+	}
+}
+
+static int find_kind(struct decoder *d, const struct path *root, enum sluice_kind *kind)
+{
+	struct path ap = step(root, "apiVersion"), kp = step(root, "kind");
+	const char *api = "", *name = "";
+	int i;
+
+	snprintf(d->who, sizeof(d->who), "object");
+	if (!want_string(d, &ap, &api) || !want_string(d, &kp, &name))
+		return -EINVAL;
+	if (!*name) {
+		fail(d, &kp, "is required");
+		return -EINVAL;
+	}
+	snprintf(d->who, sizeof(d->who), "%.100s", name);
+	for (i = 0; i < SLUICE_KIND_COUNT; i++)
+		if (!strcmp(kinds[i].name, name))
+			break;
+	if (i == SLUICE_KIND_COUNT) {
+		fail(d, root, "this kind is not handled");
+		return -ENOTSUP;
+	}
+	*kind = i;
+	return 0;
+}
+
+static bool decode_metadata(struct decoder *d, const struct path *root,
+			    const struct kind_info *info, struct sluice_object *o)
+{
+	struct path meta = step(root, "metadata"), np, nsp, cp;
+	const char *name = "", *ns = "", *created = "", *problem;
+
+	if (!meta.value)
+		return fail(d, &meta, "is required");
+	if (!want_object(d, &meta))
+		return false;
+	np = step(&meta, "name");
+	nsp = step(&meta, "namespace");
+	cp = step(&meta, "creationTimestamp");
+	if (!want_string(d, &np, &name) || !want_string(d, &nsp, &ns) ||
+	    !want_string(d, &cp, &created))
+		return false;
+	if (!*name)
+		return fail(d, &np, "is required");
+	problem = dns_problem(name, o->kind == SLUICE_KIND_NAMESPACE ? 63 : 253);
+	if (problem)
+		return fail(d, &np, "\"%.80s\" %s", name, problem);
+	if (!info->namespaced)
+		ns = "";
+	else if (!*ns)
+		ns = "default";
+	if (*ns && dns_problem(ns, 63))
+		return fail(d, &nsp, "\"%.80s\" %s", ns, dns_problem(ns, 63));
+	o->name = sluice_strdup(name);
+	o->ns = sluice_strdup(ns);
+	o->created = sluice_strdup(created);
+	snprintf(d->who, sizeof(d->who), "%s %s%s%s", info->name, ns, *ns ? "/" : "", name);
+	return true;
+}
+
+static bool decode_rest(struct decoder *d, const struct path *root, const struct kind_info *info,
+			struct sluice_object *o)
+{
+	struct path ap = step(root, "apiVersion"), meta = step(root, "metadata");
+	struct path lp = step(&meta, "labels");
+	const char *api = "";
+
+	if (!want_string(d, &ap, &api))
+		return false;
+	if (strcmp(api, info->api))
+		return fail(d, &ap, "\"%.80s\" is not understood, only %s", api, info->api);
+	return decode_labels(d, &lp, &o->labels) && info->decode(d, root, o);
+}
+
+int sluice_object_decode(json_t *json, const struct sluice_origin *origin,
+			 struct sluice_object **out, unsigned int *err_line,
+			 struct sluice_err *err)
+{
+	static const struct sluice_origin nowhere;
+	struct decoder d = { origin ? origin : &nowhere, "object", err, err_line };
+	struct path root = { NULL, "", 0, json };
+	struct sluice_object *o;
+	struct kind_info info;
+	enum sluice_kind kind;
+	int ret;
+
+	*out = NULL;
+	if (!json_is_object(json)) {
+		fail(&d, &root, "must be an object, is %s", type_name(json));
+		return -EINVAL;
+	}
+	ret = find_kind(&d, &root, &kind);
+	if (ret) {
+		if (ret == -ENOTSUP && err)
+			err->code = ENOTSUP;
+		return ret;
+	}
+	info = kind_info(kind);
+	o = sluice_zalloc(info.size);
+	o->kind = kind;
+	o->refs = 1;
+	o->file = d.origin->file ? sluice_strdup(d.origin->file) : NULL;
+	o->line = line_of(&d, &root);
+	if (!decode_metadata(&d, &root, &info, o) || !decode_rest(&d, &root, &info, o)) {
+		sluice_object_put(o);
+		return -EINVAL;
+	}
+	hash_object(o, json);
+	*out = o;
+	return 0;
+}
+
+struct sluice_object *sluice_object_get(struct sluice_object *o)
+{
+	o->refs++;
+	return o;
+}
+
+static void free_policy(struct sluice_policy *p)
+{
+	size_t dir, i, k;
+
+	for (dir = 0; dir < 2; dir++) {
+		for (i = 0; i < p->n_rules[dir]; i++) {
+			struct sluice_policy_rule *r = &p->rules[dir][i];
+
+			for (k = 0; k < r->n_peers; k++) {
+				free(r->peers[k].except);
+				sluice_selector_clear(&r->peers[k].pods);
+				sluice_selector_clear(&r->peers[k].namespaces);
+			}
+			for (k = 0; k < r->n_ports; k++)
+				free(r->ports[k].name);
+			free(r->peers);
+			free(r->ports);
+		}
+		free(p->rules[dir]);
+	}
+	sluice_selector_clear(&p->pods);
+}
+
+static void free_service(struct sluice_service *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->n_ports; i++) {
+		free(s->ports[i].name);
+		free(s->ports[i].target_name);
+	}
+	free(s->ports);
+	free(s->ips);
+	sluice_selector_clear(&s->selector);
+}
+
+static void free_slice(struct sluice_slice *s)
+{
+	size_t i, k;
+
+	for (i = 0; i < s->n_groups; i++) {
+		for (k = 0; k < s->groups[i].n_addrs; k++)
+			free(s->groups[i].addrs[k].node);
+		for (k = 0; k < s->groups[i].n_ports; k++)
+			free(s->groups[i].ports[k].name);
+		free(s->groups[i].addrs);
+		free(s->groups[i].ports);
+	}
+	free(s->groups);
+	free(s->service);
+}
+
+static void free_pod(struct sluice_pod *p)
+{
+	size_t i;
+
+	for (i = 0; i < p->n_ports; i++)
+		free(p->ports[i].name);
+	free(p->ports);
+	free(p->ips);
+	free(p->node);
+}
+
+void sluice_object_put(struct sluice_object *o)
+{
+	if (!o || --o->refs)
+		return;
+	switch (o->kind) {
+	case SLUICE_KIND_NODE:
+		free(((struct sluice_node *)o)->addrs);
+		free(((struct sluice_node *)o)->pod_cidrs);
+		break;
+	case SLUICE_KIND_POD:
+		free_pod((struct sluice_pod *)o);
+		break;
+	case SLUICE_KIND_SERVICE:
+		free_service((struct sluice_service *)o);
+		break;
+	case SLUICE_KIND_ENDPOINTS:
+	case SLUICE_KIND_ENDPOINT_SLICE:
+		free_slice((struct sluice_slice *)o);
+		break;
+	case SLUICE_KIND_NETWORK_POLICY:
+		free_policy((struct sluice_policy *)o);
+		break;
+	case SLUICE_KIND_NAMESPACE:
+	case SLUICE_KIND_COUNT:
+		break;
+	}
+	sluice_labels_clear(&o->labels);
+	free(o->ns);
+	free(o->name);
+	free(o->created);
+	free(o->file);
+	free(o);
+}

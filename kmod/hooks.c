@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/netdevice.h>
+#include <linux/netfilter_ipv4.h>
+#include <linux/netfilter_ipv6.h>
+#include <net/ip.h>
+#include <net/netfilter/ipv4/nf_defrag_ipv4.h>
+#include <net/netfilter/ipv6/nf_defrag_ipv6.h>
+#include <net/netfilter/nf_conntrack.h>
+
+#include "device.h"
+#include "hooks.h"
+#include "net.h"
+#include "path.h"
+
+/* What we handled is "untracked": nf_conntrack does not pay for it, and we know it again. */
+static bool handled(const struct sk_buff *skb)
+{
+	return (skb->_nfct & NFCT_INFOMASK) == IP_CT_UNTRACKED;
+}
+
+static unsigned int verdict(struct sluice_ctx *x, enum sluice_act act)
+{
+	switch (act) {
+	case SLUICE_ACT_STACK:
+		return NF_ACCEPT;
+	case SLUICE_ACT_HANDLED:
+		nf_reset_ct(x->skb);
+		nf_ct_set(x->skb, NULL, IP_CT_UNTRACKED);
+		return NF_ACCEPT;
+	case SLUICE_ACT_STOLEN:
+		return NF_STOLEN;
+	case SLUICE_ACT_ERROR:
+		break;
+	}
+	return NF_DROP_ERR(x->error);
+}
+
+static unsigned int run(struct sluice_ctx *x)
+{
+	return verdict(x, sluice_path(x));
+}
+
+unsigned int sluice_hook_ingress(void *priv, struct sk_buff *skb,
+				 const struct nf_hook_state *state)
+{
+	struct sluice_device *d = priv;
+	struct sluice_ctx x;
+
+	if (skb->protocol == htons(ETH_P_IP))
+		x.family = SLUICE_IPV4;
+	else if (skb->protocol == htons(ETH_P_IPV6))
+		x.family = SLUICE_IPV6;
+	else
+		return NF_ACCEPT; /* ARP; nothing else leaves a pod's link */
+	if (skb->pkt_type == PACKET_OTHERHOST)
+		return NF_ACCEPT; /* the stack drops it */
+
+	x.sn = d->sn;
+	x.skb = skb;
+	x.dev = d;
+	x.state = state;
+	x.from = d->uplink ? SLUICE_FROM_OUTSIDE : SLUICE_FROM_POD;
+	x.at = SLUICE_AT_INGRESS;
+	return run(&x);
+}
+
+/*
+ * Two kinds of packets get here unjudged: those whose fragments ingress let through, and those of
+ * interfaces that are neither a pod's nor an uplink, which must not be a way around policy.
+ */
+static unsigned int pre_routing(struct sluice_net *sn, struct sk_buff *skb,
+				const struct nf_hook_state *state, u8 family, bool reassembled)
+{
+	struct sluice_ctx x;
+
+	if (handled(skb) || (state->in->flags & IFF_LOOPBACK))
+		return NF_ACCEPT;
+	x.dev = sluice_device_find(sn, state->in);
+	if (x.dev && !reassembled)
+		return NF_ACCEPT;
+	x.family = family;
+	x.sn = sn;
+	x.skb = skb;
+	x.state = state;
+	x.from = x.dev && !x.dev->uplink ? SLUICE_FROM_POD : SLUICE_FROM_OUTSIDE;
+	x.at = SLUICE_AT_PRE_ROUTING;
+	return run(&x);
+}
+
+static unsigned int pre_routing4(void *priv, struct sk_buff *skb,
+				 const struct nf_hook_state *state)
+{
+	return pre_routing(priv, skb, state, SLUICE_IPV4, IPCB(skb)->frag_max_size);
+}
+
+static unsigned int pre_routing6(void *priv, struct sk_buff *skb,
+				 const struct nf_hook_state *state)
+{
+	return pre_routing(priv, skb, state, SLUICE_IPV6, IP6CB(skb)->frag_max_size);
+}
+
+static unsigned int local_out(struct sluice_net *sn, struct sk_buff *skb,
+			      const struct nf_hook_state *state, u8 family)
+{
+	struct sluice_ctx x;
+
+	if (handled(skb))
+		return NF_ACCEPT;
+	x.dev = NULL;
+	x.family = family;
+	x.sn = sn;
+	x.skb = skb;
+	x.state = state;
+	x.from = SLUICE_FROM_NODE;
+	x.at = SLUICE_AT_LOCAL_OUT;
+	return run(&x);
+}
+
+static unsigned int local_out4(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	return local_out(priv, skb, state, SLUICE_IPV4);
+}
+
+static unsigned int local_out6(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	return local_out(priv, skb, state, SLUICE_IPV6);
+}
+
+/* Behind reassembly (-400), before anybody else who might track or translate (raw: -300). */
+#define SLUICE_HOOK_PRIORITY (NF_IP_PRI_CONNTRACK_DEFRAG + 10)
+
+static const struct nf_hook_ops templates[] = {
+	{
+		.hook = pre_routing4,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_PRE_ROUTING,
+		.priority = SLUICE_HOOK_PRIORITY,
+	},
+	{
+		.hook = pre_routing6,
+		.pf = NFPROTO_IPV6,
+		.hooknum = NF_INET_PRE_ROUTING,
+		.priority = SLUICE_HOOK_PRIORITY,
+	},
+	{
+		.hook = local_out4,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_LOCAL_OUT,
+		.priority = SLUICE_HOOK_PRIORITY,
+	},
+	{
+		.hook = local_out6,
+		.pf = NFPROTO_IPV6,
+		.hooknum = NF_INET_LOCAL_OUT,
+		.priority = SLUICE_HOOK_PRIORITY,
+	},
+};
+
+int sluice_hooks_register(struct sluice_net *sn)
+{
+	struct net *net = sluice_net_of(sn);
+	struct nf_hook_ops *ops;
+	unsigned int i;
+	int err;
+
+	ops = kmemdup(templates, sizeof(templates), GFP_KERNEL);
+	if (!ops)
+		return -ENOMEM;
+	for (i = 0; i < ARRAY_SIZE(templates); i++)
+		ops[i].priv = sn;
+	err = nf_defrag_ipv4_enable(net);
+	if (err)
+		goto free;
+	err = nf_defrag_ipv6_enable(net);
+	if (err)
+		goto defrag4;
+	err = nf_register_net_hooks(net, ops, ARRAY_SIZE(templates));
+	if (err)
+		goto defrag6;
+	sn->hooks = ops;
+	return 0;
+
+defrag6:
+	nf_defrag_ipv6_disable(net);
+defrag4:
+	nf_defrag_ipv4_disable(net);
+free:
+	kfree(ops);
+	return err;
+}
+
+/* nf_unregister_net_hooks() waits until no CPU runs them any more. */
+void sluice_hooks_unregister(struct sluice_net *sn)
+{
+	struct net *net = sluice_net_of(sn);
+
+	if (!sn->hooks)
+		return;
+	nf_unregister_net_hooks(net, sn->hooks, ARRAY_SIZE(templates));
+	nf_defrag_ipv6_disable(net);
+	nf_defrag_ipv4_disable(net);
+	kfree(sn->hooks);
+	sn->hooks = NULL;
+}

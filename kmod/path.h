@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A packet's way through Sluice, in named steps.
+ *
+ *     parse -> known?  --yes--> check generations -> advance -> translate -> deliver
+ *                 \--no--> decide (service, policy) -> create -> translate -> deliver
+ *
+ * Steps return enum sluice_act; hooks.c alone turns it into a netfilter verdict.
+ */
+#ifndef SLUICE_KMOD_PATH_H
+#define SLUICE_KMOD_PATH_H
+
+#include <linux/skbuff.h>
+
+#include "conn.h"
+
+struct sluice_backend;
+struct sluice_endpoint;
+struct sluice_service;
+
+enum sluice_act {
+	SLUICE_ACT_STACK, /* not ours: the stack has it untouched */
+	SLUICE_ACT_HANDLED, /* judged and translated: the stack carries it on, untracked */
+	SLUICE_ACT_STOLEN, /* delivered, or freed with its reason counted */
+	SLUICE_ACT_ERROR, /* rerouting failed with x->error: the stack's own senders want to know */
+};
+
+/* Where a packet comes from. */
+enum sluice_from {
+	SLUICE_FROM_POD, /* one of our pods' interfaces */
+	SLUICE_FROM_OUTSIDE, /* an uplink, or any other interface that is not a pod's */
+	SLUICE_FROM_NODE, /* the node's own sockets */
+};
+
+/* Where we met it. */
+enum sluice_hook {
+	SLUICE_AT_INGRESS, /* netdev ingress: may deliver directly */
+	SLUICE_AT_PRE_ROUTING, /* reassembled, or from an interface that is not ours */
+	SLUICE_AT_LOCAL_OUT,
+};
+
+/* One packet under way. Lives on the stack of the hook; nothing points to it afterwards. */
+struct sluice_ctx {
+	struct sluice_net *sn;
+	struct sk_buff *skb;
+	struct sluice_device *dev; /* FROM_POD: the pod's; else NULL or the uplink's */
+	const struct nf_hook_state *state; /* AT_PRE_ROUTING and AT_LOCAL_OUT */
+	int error;
+	u8 family;
+	u8 from;
+	u8 at;
+	struct sluice_packet pkt;
+};
+
+enum sluice_act sluice_path(struct sluice_ctx *x);
+
+/* Is the packet for one of our pods? Under RCU. */
+bool sluice_concerns_pod(struct sluice_net *sn, const struct sluice_tuple *t);
+
+/* Frees the packet and counts why. */
+enum sluice_act sluice_drop(struct sluice_ctx *x, u8 reason);
+
+/* What a first packet asks for. */
+struct sluice_query {
+	const struct sluice_tuple *tuple;
+	struct sluice_device *dev; /* FROM_POD: its device */
+	u32 random;
+	u16 port; /* sluice_port_key() of the tuple's destination */
+	u8 from;
+};
+
+/* What it gets. Pointers are valid in the RCU section of the call. */
+struct sluice_decision {
+	struct sluice_judgement judgement;
+	struct sluice_service *service;
+	struct sluice_endpoint *dst_ep; /* the destination after NAT, if it is one of our pods */
+	struct sluice_tuple reply; /* the reply tuple wanted; snat not yet applied */
+	u32 backend;
+	u32 backend_gen;
+	u32 policy_gen;
+	bool foreign; /* nothing of ours is concerned */
+	bool dst_node;
+	bool self;
+};
+
+/* Services and policy for a first packet; no side effect. Under RCU. */
+void sluice_decide(struct sluice_net *sn, const struct sluice_query *q,
+		   struct sluice_decision *d);
+
+/* translate.c: rewrites the packet from the tuple it has to "to". 0 or -ENOMEM. */
+int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,
+		     const struct sluice_tuple *to);
+
+/* deliver.c: straight to where a side is. false: the stack must, for a reason of its own. */
+bool sluice_deliver_pod(struct sluice_ctx *x, struct sluice_device *pod);
+bool sluice_deliver_route(struct sluice_ctx *x, struct dst_entry *dst);
+/* Finds the uplink route towards the given side and keeps it in the connection. */
+unsigned long sluice_resolve_route(struct sluice_ctx *x, struct sluice_conn *c, u8 side,
+				   const struct sluice_tuple *to);
+struct dst_entry *sluice_side_route(struct sluice_conn *c, u8 side, unsigned long value);
+
+/* reject.c: answers with a TCP reset or an ICMP port unreachable, then drops. */
+enum sluice_act sluice_reject(struct sluice_ctx *x, u8 reason);
+
+/* icmp.c: an ICMP error, by the connection that its embedded packet belongs to. */
+enum sluice_act sluice_icmp_error(struct sluice_ctx *x);
+
+/* path.c: hands a translated packet on towards one side of its connection. */
+enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 side,
+			      const struct sluice_tuple *to, bool dst_changed);
+
+#endif

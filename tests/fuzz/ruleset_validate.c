@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Bytes from anywhere as a ruleset: refused, or every question is answered from inside the blob,
+ * and as a reader of the same rows who knows no summary and no binary search answers it.
+ *
+ * Random bytes do not get past the first checks, so the mutator below repairs the header of most
+ * inputs, and turns an input too small to be a ruleset into a good one.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/ruleset.h"
+#include "tests/unit/ruleset_blob.h"
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+
+static bool bit(const struct sluice_ruleset *rs, uint32_t row, uint32_t i)
+{
+	const uint64_t *words = (const uint64_t *)((const char *)rs + rs->off_rows) +
+				(size_t)row * (rs->nsummary + rs->nwords);
+
+	return words[rs->nsummary + i / 64] >> (i % 64) & 1;
+}
+
+static void naive(const struct sluice_ruleset *rs, uint32_t class, uint32_t key, uint32_t mask,
+		  struct sluice_match *m)
+{
+	const struct sluice_class_row *c = sluice_ruleset_classes(rs);
+	const struct sluice_port_row *p = sluice_ruleset_ports(rs);
+	const struct sluice_rule *r = sluice_ruleset_rules(rs);
+	uint32_t crow = 0, prow = 1, i, steps = 0;
+
+	for (i = 0; i < rs->nclasses; i++)
+		if (c[i].class == class)
+			crow = c[i].row;
+	for (i = 0; i < rs->nports; i++)
+		if (p[i].lo <= key && key <= p[i].hi)
+			prow = p[i].row;
+	memset(m, 0, sizeof(*m));
+	m->rule = m->log = SLUICE_NO_RULE;
+	m->action = rs->default_action;
+	for (i = 0; i < rs->nrules; i++) {
+		if (!bit(rs, crow, i) || !bit(rs, prow, i) || !bit(rs, mask, i))
+			continue;
+		if (r[i].action == SLUICE_ACTION_LOG) {
+			if (m->log == SLUICE_NO_RULE)
+				m->log = i;
+		} else if (r[i].action == SLUICE_ACTION_PASS) {
+			i = sluice_ruleset_tiers(rs)[r[i].tier] - 1;
+		} else {
+			m->rule = i;
+			m->rule_id = r[i].id;
+			m->action = r[i].action;
+			return;
+		}
+		if (++steps == 64) {
+			m->action = SLUICE_ACTION_DENY;
+			return;
+		}
+	}
+}
+
+static void ask(const struct sluice_ruleset *rs, uint32_t class, uint32_t key)
+{
+	struct sluice_match e, s, want;
+
+	sluice_ruleset_classify(rs, class, (key >> 16) & 0xff, key & 0xffff, &e, &s);
+	naive(rs, class, key & 0xffffff, SLUICE_ROW_ENFORCED, &want);
+	if (e.rule != want.rule || e.action != want.action || e.log != want.log ||
+	    e.rule_id != want.rule_id)
+		abort();
+	naive(rs, class, key & 0xffffff,
+	      rs->flags & SLUICE_RULESET_HAS_STAGED ? SLUICE_ROW_STAGED : SLUICE_ROW_ENFORCED,
+	      &want);
+	if (s.rule != want.rule || s.action != want.action)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct sluice_ruleset *rs = malloc(size ? size : 1);
+	uint32_t i;
+
+	memcpy(rs, data, size);
+	if (!sluice_ruleset_validate(rs, size)) {
+		for (i = 0; i < rs->nclasses && i < 32; i++)
+			ask(rs, sluice_ruleset_classes(rs)[i].class, 6 << 16 | 80);
+		for (i = 0; i < rs->nports && i < 32; i++) {
+			ask(rs, 0, sluice_ruleset_ports(rs)[i].lo);
+			ask(rs, 3, sluice_ruleset_ports(rs)[i].hi);
+		}
+		for (i = 0; i + 8 <= size && i < 64; i += 8) {
+			uint32_t class, key;
+
+			memcpy(&class, data + i, 4);
+			memcpy(&key, data + i + 4, 4);
+			ask(rs, class, key);
+		}
+	}
+	free(rs);
+	return 0;
+}
+
+static uint32_t next_random(uint32_t *state)
+{
+	*state = *state * 1664525 + 1013904223;
+	return *state >> 8;
+}
+
+static size_t fresh(uint8_t *data, size_t max_size, uint32_t seed)
+{
+	struct blob_rules rules = { .n = next_random(&seed) % 140 };
+	struct sluice_ruleset *rs;
+	size_t size = 0;
+	uint32_t i;
+
+	rules.rules = calloc(rules.n + 1, sizeof(*rules.rules));
+	for (i = 0; i < rules.n; i++) {
+		struct blob_rule *r = &rules.rules[i];
+
+		r->id = i + 1;
+		r->action = next_random(&seed) % SLUICE_ACTION_COUNT;
+		r->tier = i * SLUICE_TIERS / rules.n;
+		r->enforced = next_random(&seed) % 4;
+		r->staged = next_random(&seed) % 4;
+		r->any_class = !(next_random(&seed) % 4);
+		r->n_classes = 1;
+		r->classes[0] = next_random(&seed) % 8;
+		r->any_port = !(next_random(&seed) % 4);
+		r->n_ranges = !r->any_port;
+		r->ranges[0].lo = 6 << 16 | next_random(&seed) % 100;
+		r->ranges[0].hi = r->ranges[0].lo + next_random(&seed) % 100;
+	}
+	rs = blob_build(&rules);
+	if (rs->size <= max_size) {
+		size = rs->size;
+		memcpy(data, rs, size);
+	}
+	free(rs);
+	free(rules.rules);
+	return size;
+}
+
+/* Makes true again what follows from other fields; what is wrong then is worth looking at. */
+static void repair(uint8_t *data, size_t size)
+{
+	struct sluice_ruleset rs;
+	uint64_t i, words;
+	uint32_t w;
+
+	memcpy(&rs, data, sizeof(rs));
+	rs.magic = SLUICE_RULESET_MAGIC;
+	rs.size = (uint32_t)size;
+	rs.nrules %= 200;
+	rs.nwords = (rs.nrules + 63) / 64;
+	rs.nsummary = (rs.nwords + 63) / 64;
+	rs.default_action &= 1;
+	rs.flags &= SLUICE_RULESET_HAS_STAGED;
+	rs.pad = 0;
+	memcpy(data, &rs, sizeof(rs));
+	words = rs.nwords + rs.nsummary;
+	if (!rs.nrules || (uint64_t)rs.off_rows + rs.nrows * words * 8 > size)
+		return;
+	for (i = 0; i < rs.nrows; i++) {
+		uint8_t *row = data + rs.off_rows + i * words * 8;
+		uint64_t sum = 0, v;
+
+		for (w = 0; w < rs.nwords; w++) {
+			memcpy(&v, row + (rs.nsummary + w) * 8, 8);
+			if (w == rs.nrules / 64)
+				v &= (1ULL << (rs.nrules % 64)) - 1;
+			memcpy(row + (rs.nsummary + w) * 8, &v, 8);
+			if (v)
+				sum |= 1ULL << w;
+		}
+		memcpy(row, &sum, 8);
+	}
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	if (size < sizeof(struct sluice_ruleset))
+		size = fresh(data, max_size, seed);
+	size = LLVMFuzzerMutate(data, size, max_size);
+	if (size >= sizeof(struct sluice_ruleset) && seed % 8)
+		repair(data, size);
+	return size;
+}

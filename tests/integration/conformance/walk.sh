@@ -1,0 +1,60 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Walks a file of conformance anchors with real packets. Sourced by scenarios, after lib.sh.
+
+# walk FILE: attaches the pods, one after the other to either node, and takes the steps of ./plan.
+walk() {
+	local anchors=$1 plan=$TOP/tests/integration/conformance/plan
+	local name ports verb a b i=0 node wrong namespaces files arguments=()
+	"$plan" pods "$anchors" >"$WORK/anchors.pods"
+	mapfile -t namespaces < <(sed 's/\/.*//' "$WORK/anchors.pods" | sort -u)
+	namespace "${namespaces[@]}"
+	while read -r name ports; do
+		i=$((i + 1))
+		node=node$((i % 2 + 1))
+		pod $node "$name" ""
+		echo "$name ${IP4[$name]} ${IP6[$name]}" >>"$WORK/anchors.addresses"
+		# shellcheck disable=SC2206 # ports is a list
+		[ -z "$ports" ] || arguments+=(--name "$name" --netns "${name/\//.}" $ports)
+	done <"$WORK/anchors.pods"
+	ip -n ext addr add 93.184.216.34/32 dev x0
+	ip -n ext addr add 2001:db8:93::34/128 dev x0
+	ip -n net route add 93.184.216.34/32 via 203.0.113.7
+	ip -n net route add 2001:db8:93::34/128 via 2001:db8:113::7
+	{
+		echo "external/client 203.0.113.7 2001:db8:113::7"
+		echo "external/example 93.184.216.34 2001:db8:93::34"
+	} >>"$WORK/anchors.addresses"
+	SERVERS+=("$("$TOOLS/echo" "${arguments[@]}" --name external/example --netns ext tcp/80)")
+	mkdir "$WORK/anchors"
+	"$plan" steps "$anchors" "$WORK/anchors.addresses" "$WORK/anchors" >"$WORK/anchors.steps"
+	while IFS=$'\t' read -r verb a b; do
+		case $verb in
+		write) manifest "$a" <<<"$b" ;;
+		remove)
+			IFS=$'\t' read -r -a files <<<"$a"$'\t'"$b"
+			unmanifest "${files[@]}"
+			;;
+		check)
+			settle
+			wrong=$(verdicts "$WORK/anchors/$a")
+			is "$b" "$wrong" ""
+			;;
+		reported) check "refused: $b" wait_for 10 complains "$a" ;;
+		accepted)
+			settle
+			refuse "accepted: $b" complains "$a"
+			;;
+		esac
+	done <"$WORK/anchors.steps"
+}
+
+complains() { # complains FILE: the controllers report an error in this manifest
+	ctl node1 status -o json | grep -Fq "$1"
+}
+
+# verdicts BASE: asks BASE.probes and prints what is not as BASE.wanted says
+verdicts() {
+	"$TOOLS/probe" --batch <"$1.probes" | paste -d'|' "$1.wanted" - "$1.names" |
+		awk -F'|' 'index($2 " ", $1 " ") != 1 { print $3 ": got " $2 ", wanted " $1 }'
+}

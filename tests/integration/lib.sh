@@ -1,0 +1,653 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A cluster of two nodes in one machine, and words to talk about it. Sourced by every scenario, by the
+# demo and by the soak test; they run as root inside a guest (tests/integration/vm).
+#
+#                      +-------------------- net: a router -------------------+
+#                      | n1 192.168.1.1         x0 203.0.113.1   n2 192.168.2.1 |
+#                      | fd00:192:168:1::1   2001:db8:113::1  fd00:192:168:2::1 |
+#                      +---+-------------------------+---------------------+--+
+#                          |                         |                     |
+#   +---- node1 -----------+--+        +-- ext ------+--+      +-----------+--- node2 ----+
+#   | up0 192.168.1.2         |        | x0 203.0.113.7 |      |      up0 192.168.2.2     |
+#   |     fd00:192:168:1::2   |        | the world      |      |      fd00:192:168:2::2   |
+#   |  sluiced, slXXXX ...    |        +----------------+      |  sluiced, slXXXX ...     |
+#   +---+---------------+-----+                                +---+----------------------+
+#       | eth0          | eth0                                     | eth0
+#     pod ns.a        pod ns.b                                   pod ns.c
+#     10.244.1.2      10.244.1.3      pods: 10.244.N.0/24        10.244.2.2
+#     fd00:10:244:1::2                and fd00:10:244:N::/64     fd00:10:244:2::2
+#
+# Each box is a network namespace. A pod's namespace is named after it: pod "shop/api" lives in shop.api.
+# All nodes read the manifests in $MANIFESTS; the "kubelet" below puts the pods' addresses there.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BIN=${SLUICE_BIN:-$TOP/build/bin}
+TOOLS=$TOP/build/tests/tools
+RUN=/run/sluice
+MANIFESTS=$RUN/manifests
+WORK=$RUN/work
+SCENARIO=${0##*/}
+NODES=(node1 node2)
+
+# The debug kernel is some five times slower than the others: everything that waits, waits longer there.
+SLOWER=1
+[ "${SLUICE_KERNEL:-}" != debug ] || SLOWER=4
+export PROBE_TIMEOUT=$((1500 * SLOWER))
+
+declare -A IP4 IP6	     # addresses of pods, by "namespace/name", and of nodes, by name
+declare -A NODE_OF	     # where a pod runs
+declare -A CONTROLLER	     # process ids, by node
+declare -A BACKGROUND	     # process ids of flows and sniffers, by name
+SERVERS=()		     # process ids of echo servers
+CHECKS=0 FAILED=0 SETTLED=0
+
+### Results: TAP #############################################################################
+
+ok() {
+	CHECKS=$((CHECKS + 1))
+	echo "ok $CHECKS - $SCENARIO: $*"
+}
+
+not_ok() {
+	CHECKS=$((CHECKS + 1)) FAILED=$((FAILED + 1))
+	echo "not ok $CHECKS - $SCENARIO: $*"
+}
+
+note() {
+	local text=$*
+	echo "# ${text//$'\n'/$'\n'# }"
+}
+
+# check WHAT COMMAND...: the command succeeds.
+check() {
+	local what=$1 output
+	shift
+	if output=$("$@" 2>&1); then
+		ok "$what"
+	else
+		not_ok "$what"
+		note "failed: $*"
+		[ -z "$output" ] || note "${output:0:4000}"
+	fi
+}
+
+# refuse WHAT COMMAND...: the command fails.
+refuse() {
+	local what=$1 output
+	shift
+	if output=$("$@" 2>&1); then
+		not_ok "$what"
+		note "succeeded, and should not have: $*"
+		[ -z "$output" ] || note "${output:0:4000}"
+	else
+		ok "$what"
+	fi
+}
+
+# is WHAT GOT WANTED
+is() {
+	if [ "$2" = "$3" ]; then
+		ok "$1"
+	else
+		not_ok "$1"
+		note "got:    $2"
+		note "wanted: $3"
+	fi
+}
+
+# like WHAT GOT PATTERN: an extended regular expression
+like() {
+	if grep -Eq -- "$3" <<<"$2"; then
+		ok "$1"
+	else
+		not_ok "$1"
+		note "got:             ${2:0:4000}"
+		note "wanted to match: $3"
+	fi
+}
+
+# at_least WHAT NUMBER MINIMUM
+at_least() {
+	if [ "${2:-0}" -ge "$3" ]; then
+		ok "$1"
+	else
+		not_ok "$1"
+		note "got $2, wanted at least $3"
+	fi
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds; fails when the time is over.
+wait_for() {
+	local end=$((SECONDS + $1 * SLOWER))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.1
+	done
+}
+
+### Namespaces ###############################################################################
+
+# on NODE COMMAND...: also net, ext, and pods as "namespace/name"
+on() {
+	local where=${1/\//.}
+	shift
+	ip netns exec "$where" "$@"
+}
+
+ctl() { # ctl NODE ARGUMENTS...
+	local node=$1
+	shift
+	on "$node" env SLUICE_SOCKET="$RUN/$node.sock" "$BIN/sluicectl" "$@"
+}
+
+# gone NAMESPACE...: everything in it too
+gone() {
+	local ns
+	for ns; do
+		ip netns del "$ns" 2>/dev/null || true
+	done
+}
+
+topology_up() {
+	local n
+	mkdir -p "$MANIFESTS" "$WORK" "$RUN/pods"
+	ip -batch - <<-END
+		netns add net
+		netns add ext
+		netns add node1
+		netns add node2
+	END
+	# Routers ask for neighbours from their link-local addresses, which wait two seconds for somebody
+	# else to claim them. Nobody else is there.
+	for n in net node1 node2; do
+		on $n sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+	done
+	on net sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	for n in 1 2; do
+		ip -n net -batch - <<-END
+			link add n$n type veth peer name up0 netns node$n
+			link set n$n up
+			addr add 192.168.$n.1/24 dev n$n
+			addr add fd00:192:168:$n::1/64 dev n$n nodad
+			route add 10.244.$n.0/24 via 192.168.$n.2
+			route add fd00:10:244:$n::/64 via fd00:192:168:$n::2
+		END
+		ip -n "node$n" -batch - <<-END
+			link set lo up
+			link set up0 up
+			addr add 192.168.$n.2/24 dev up0
+			addr add fd00:192:168:$n::2/64 dev up0 nodad
+			route add default via 192.168.$n.1
+			route add default via fd00:192:168:$n::1
+		END
+		IP4[node$n]=192.168.$n.2 IP6[node$n]=fd00:192:168:$n::2
+		cat >"$RUN/node$n.conf" <<-END
+			{"cniVersion": "1.1.0", "name": "sluice", "type": "sluice-cni",
+			 "podCIDRs": ["10.244.$n.0/24", "fd00:10:244:$n::/64"],
+			 "dataDir": "$RUN/node$n", "socket": "$RUN/node$n.sock", "attachTimeout": $((15 * SLOWER))}
+		END
+	done
+	ip -n net -batch - <<-END
+		link set lo up
+		link add x0 type veth peer name x0 netns ext
+		link set x0 up
+		addr add 203.0.113.1/24 dev x0
+		addr add 2001:db8:113::1/64 dev x0 nodad
+	END
+	ip -n ext -batch - <<-END
+		link set lo up
+		link set x0 up
+		addr add 203.0.113.7/24 dev x0
+		addr add 2001:db8:113::7/64 dev x0 nodad
+		route add default via 203.0.113.1
+		route add default via 2001:db8:113::1
+	END
+	IP4[ext]=203.0.113.7 IP6[ext]=2001:db8:113::7
+}
+
+### Sluice ###################################################################################
+
+module_load() {
+	# Its symbols come from the kernel and from these; insmod loads nothing by itself.
+	local module
+	for module in $(modinfo -F depends "$SLUICE_KO" | tr , ' '); do
+		modprobe "$module"
+	done
+	insmod "$SLUICE_KO"
+}
+
+module_unload() {
+	rmmod sluice
+}
+
+controller_start() { # controller_start NODE [ARGUMENTS...]
+	local node=$1
+	shift
+	ip netns exec "$node" "$BIN/sluiced" --node "$node" --manifests "$MANIFESTS" \
+		--socket "$RUN/$node.sock" --uplink up0 "$@" >>"$WORK/sluiced.$node" 2>&1 </dev/null &
+	CONTROLLER[$node]=$!
+}
+
+controller_ready() {
+	ctl "$1" status >/dev/null 2>&1
+}
+
+controller_kill() { # controller_kill NODE [SIGNAL]
+	local pid=${CONTROLLER[$1]:-}
+	[ -n "$pid" ] || return 0
+	kill "-${2:-KILL}" "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
+	unset "CONTROLLER[$1]"
+}
+
+controllers_up() {
+	local node
+	for node in "${NODES[@]}"; do
+		controller_start "$node"
+	done
+	for node in "${NODES[@]}"; do
+		wait_for 20 controller_ready "$node" || {
+			note "sluiced on $node does not become ready:"
+			note "$(tail -n 30 "$WORK/sluiced.$node")"
+			return 1
+		}
+	done
+}
+
+cluster_up() {
+	trap finish EXIT
+	trap 'exit 130' INT TERM
+	topology_up
+	namespace default kube-system
+	node_objects
+	module_load
+	controllers_up
+}
+
+### Kubernetes ###############################################################################
+
+# manifest FILE <<END: puts it there at once, so that nobody reads half of it.
+manifest() {
+	cat >"$RUN/manifest.new"
+	mv "$RUN/manifest.new" "$MANIFESTS/$1"
+}
+
+unmanifest() { # unmanifest FILE...
+	local file
+	for file; do
+		rm -f "${MANIFESTS:?}/$file"
+	done
+}
+
+namespace() { # namespace NAME...
+	local ns
+	for ns; do
+		manifest "namespace-$ns.yaml" <<-END
+			apiVersion: v1
+			kind: Namespace
+			metadata:
+			  name: $ns
+			  labels: {kubernetes.io/metadata.name: $ns}
+		END
+	done
+}
+
+node_objects() {
+	local n
+	for n in 1 2; do
+		manifest "node-node$n.yaml" <<-END
+			apiVersion: v1
+			kind: Node
+			metadata:
+			  name: node$n
+			spec:
+			  podCIDRs: [10.244.$n.0/24, "fd00:10:244:$n::/64"]
+			status:
+			  addresses:
+			  - {type: InternalIP, address: 192.168.$n.2}
+			  - {type: InternalIP, address: "fd00:192:168:$n::2"}
+		END
+	done
+}
+
+# Waits until every node's kernel holds all that is in $MANIFESTS now: a service written last, under a
+# port number never used before, has arrived there.
+settle() {
+	local node
+	SETTLED=$((SETTLED + 1))
+	manifest zz-settle.yaml <<-END
+		apiVersion: v1
+		kind: Service
+		metadata: {namespace: default, name: settle}
+		spec:
+		  clusterIP: 10.96.255.254
+		  clusterIPs: [10.96.255.254]
+		  ports: [{port: $((10000 + SETTLED))}]
+	END
+	for node in "${NODES[@]}"; do
+		wait_for 10 on "$node" grep -q "10.96.255.254:$((10000 + SETTLED))\b" /proc/net/sluice/services ||
+			{ note "$node has not taken in the manifests"; return 1; }
+	done
+}
+
+# service NAMESPACE/NAME ADDRESS[,ADDRESS] SELECTOR PORT... ; a PORT is [NAME:]PORT[>TARGET][/PROTOCOL];
+# SELECTOR "-" is none.
+service() {
+	local key=$1 ips=$2 selector=$3 port name proto target
+	shift 3
+	{
+		cat <<-END
+			apiVersion: v1
+			kind: Service
+			metadata: {namespace: ${key%/*}, name: ${key#*/}}
+			spec:
+			  clusterIP: "${ips%%,*}"
+			  clusterIPs: ["${ips/,/\", \"}"]
+			  ipFamilyPolicy: PreferDualStack
+		END
+		[ "$selector" = - ] || echo "  selector: {${selector}}"
+		echo "  ports:"
+		for port; do
+			proto=TCP name='' target=''
+			[[ $port != */* ]] || proto=${port##*/} port=${port%/*}
+			[[ $port != *:* ]] || name=${port%%:*} port=${port#*:}
+			[[ $port != *">"* ]] || target=${port#*>} port=${port%>*}
+			name=${name:-p$port-${proto,,}}
+			echo "  - {name: $name, port: $port, protocol: ${proto^^}${target:+, targetPort: $target}}"
+		done
+	} | manifest "service-${key/\//-}.yaml"
+}
+
+# pod NODE NAMESPACE/NAME "LABEL: VALUE, ..." [PORT...]: makes a pod and attaches it. A PORT is
+# [NAME:]PORT[/PROTOCOL], a containerPort.
+pod() {
+	pod_object "$@"
+	pod_add "$2"
+}
+
+pod_object() {
+	local node=$1 key=$2 labels=$3 port proto name
+	shift 3
+	{
+		cat <<-END
+			apiVersion: v1
+			kind: Pod
+			metadata:
+			  name: ${key#*/}
+			  namespace: ${key%/*}
+			  labels: {$labels}
+			spec:
+			  nodeName: $node
+			  containers:
+			  - name: main
+		END
+		[ $# = 0 ] || echo "    ports:"
+		for port; do
+			proto=TCP name=''
+			[[ $port != */* ]] || proto=${port##*/} port=${port%/*}
+			[[ $port != *:* ]] || name=${port%%:*} port=${port#*:}
+			echo "    - {${name:+name: $name, }containerPort: $port, protocol: ${proto^^}}"
+		done
+	} >"$RUN/pods/${key/\//.}"
+	pod_scheduled "$RUN/pods/${key/\//.}"
+}
+
+# What the scheduler leaves behind: the pod stands in the API, bound to a node, without addresses.
+# pod_scheduled FILE: a manifest with one Pod, its status, if any, last; sets POD.
+pod_scheduled() {
+	local name='' ns=default node='' file=$1
+	read -r name ns node < <(awk '
+		/^[a-z]/ { section = $1 }
+		section == "metadata:" && /^  name:/ { name = $2 }
+		section == "metadata:" && /^  namespace:/ { ns = $2 }
+		section == "spec:" && /^  nodeName:/ { node = $2 }
+		END { print name, ns == "" ? "default" : ns, node }' "$file")
+	POD=$ns/$name
+	NODE_OF[$POD]=$node
+	sed '/^status:/,$d' "$file" >"$RUN/pods/new"
+	mv "$RUN/pods/new" "$RUN/pods/$ns.$name"
+	manifest "pod-$ns-$name.yaml" <"$RUN/pods/$ns.$name"
+}
+
+# The runtime's part: a network namespace, and a call of the CNI plugin.
+cni() { # cni COMMAND NAMESPACE/NAME
+	local key=$2 node=${NODE_OF[$2]}
+	ip netns exec "$node" env CNI_COMMAND="$1" CNI_CONTAINERID="c-${key/\//-}" CNI_IFNAME=eth0 \
+		CNI_NETNS="/run/netns/${key/\//.}" CNI_PATH="$BIN" \
+		CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=${key%/*};K8S_POD_NAME=${key#*/}" \
+		"$BIN/sluice-cni" <"$RUN/$node.conf"
+}
+
+pod_add() { # pod_add NAMESPACE/NAME: attach, and tell the cluster
+	local key=$1 ns=${1/\//.} result
+	ip netns add "$ns"
+	ip -n "$ns" link set lo up
+	if ! result=$(cni ADD "$key" 2>"$WORK/cni.stderr"); then
+		note "ADD of $key: $result $(cat "$WORK/cni.stderr")"
+		return 1
+	fi
+	read -r "IP4[$key]" "IP6[$key]" < <(jq -r '.ips | map(.address | split("/")[0]) |
+		sort_by(contains(":")) | join(" ")' <<<"$result")
+	pod_status "$key"
+}
+
+# The kubelet's part. pod_status NAMESPACE/NAME [READY]: writes the pod's addresses and readiness.
+pod_status() {
+	local key=$1 ready=${2:-True}
+	{
+		cat "$RUN/pods/${key/\//.}"
+		cat <<-END
+			status:
+			  phase: Running
+			  podIP: ${IP4[$key]}
+			  podIPs:
+			  - ip: ${IP4[$key]}
+			  - ip: "${IP6[$key]}"
+			  conditions:
+			  - {type: Ready, status: "$ready"}
+		END
+	} | manifest "pod-${key/\//-}.yaml"
+}
+
+pod_del() { # pod_del NAMESPACE/NAME
+	local key=$1
+	unmanifest "pod-${key/\//-}.yaml"
+	cni DEL "$key"
+	gone "${key/\//.}"
+	unset "IP4[$key]" "IP6[$key]" "NODE_OF[$key]"
+}
+
+### Traffic ##################################################################################
+
+# serve WHERE PROTO/PORT...: echo servers that answer with the name WHERE; see tools/echo.c
+serve() {
+	local where=$1
+	shift
+	SERVERS+=("$("$TOOLS/echo" --name "$where" --netns "${where/\//.}" "$@")")
+}
+
+# unserve: all of them
+unserve() {
+	[ ${#SERVERS[@]} = 0 ] || kill "${SERVERS[@]}" 2>/dev/null || true
+	SERVERS=()
+}
+
+# probe WHERE PROTO ADDRESS PORT [KEY=VALUE...]: one line, see tools/probe.c
+probe() {
+	local where=${1/\//.}
+	shift
+	"$TOOLS/probe" "$where" "$@"
+}
+
+# expects <<END: a table of probes that all run at once, and what is expected of each:
+#	VERDICT FROM PROTO ADDRESS PORT [KEY=VALUE...] [# WHAT]
+# VERDICT is the beginning of what tools/probe.c prints, with "_" for a blank.
+expects() {
+	local line words answer answers i=0 lines=()
+	while IFS= read -r line; do
+		[ -z "${line//[[:space:]]/}" ] || lines+=("$line")
+	done
+	mapfile -t answers < <(for line in "${lines[@]}"; do
+		read -r -a words <<<"${line%%#*}"
+		echo "${words[1]/\//.} ${words[*]:2}"
+	done | "$TOOLS/probe" --batch)
+	for line in "${lines[@]}"; do
+		read -r -a words <<<"${line%%#*}"
+		answer=${answers[i]:-nothing}
+		i=$((i + 1))
+		case $line in
+		*#*) line=${line##*#} line=${line#"${line%%[![:space:]]*}"} ;;
+		*) line="${words[*]:1}: ${words[0]//_/ }" ;;
+		esac
+		if [[ "$answer " == "${words[0]//_/ } "* ]]; then
+			ok "$line"
+		else
+			not_ok "$line"
+			note "asked: ${words[*]:1}"
+			note "got: $answer, wanted: ${words[0]//_/ }"
+		fi
+	done
+}
+
+# spreads <<END: a table of load balancing, all asked at once:
+#	FROM PROTO ADDRESS PORT CLIENT BACKEND[,BACKEND...]	# WHAT
+# 24 requests are all answered, by exactly these backends (two of them are both chosen but once in
+# 8 million times), and each saw CLIENT as its client ("-": any).
+spreads() {
+	local line words lines=() i=0 seen clients
+	while IFS= read -r line; do
+		[ -z "${line//[[:space:]]/}" ] || lines+=("$line")
+	done
+	for line in "${lines[@]}"; do
+		read -r -a words <<<"${line%%#*}"
+		echo "${words[0]/\//.} ${words[*]:1:3} count=24"
+	done | "$TOOLS/probe" --batch >"$WORK/spreads"
+	for line in "${lines[@]}"; do
+		read -r -a words <<<"${line%%#*}"
+		seen=$(awk -v i=$i 'NR > i * 24 && NR <= i * 24 + 24 { print $1 == "allow" ? $2 : $0 }' "$WORK/spreads" |
+			sort -u | paste -sd,)
+		clients=$(awk -v i=$i 'NR > i * 24 && NR <= i * 24 + 24 { print $3 }' "$WORK/spreads" |
+			sort -u | paste -sd,)
+		[ "${words[4]}" != - ] || clients=-
+		is "${line##*# }" "$seen from $clients" "${words[5]} from ${words[4]}"
+		i=$((i + 1))
+	done
+}
+
+# background NAME COMMAND...: a program (not a function) that runs on and writes into $WORK/NAME;
+# background_end NAME asks it to end and waits for that.
+background() {
+	local name=$1
+	shift
+	"$@" >"$WORK/$name" 2>&1 </dev/null &
+	BACKGROUND[$name]=$!
+}
+
+background_end() {
+	local pid=${BACKGROUND[$1]:-}
+	[ -n "$pid" ] || return 0
+	kill "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null || true
+	unset "BACKGROUND[$1]"
+}
+
+# monitor NODE: starts sluicectl monitor there, which writes into $WORK/monitor; ends as monitor.
+monitor() {
+	background monitor ip netns exec "$1" env SLUICE_SOCKET="$RUN/$1.sock" "$BIN/sluicectl" monitor
+	sleep $SLOWER # nothing tells when it listens
+}
+
+# flow NAME WHERE ARGUMENTS...: starts tools/stream.c; flow_end NAME sets FLOW to its line.
+flow() {
+	local name=$1
+	shift
+	background "flow.$name" "$TOOLS/stream" "${@/\//.}"
+}
+
+flow_end() {
+	background_end "flow.$1"
+	FLOW=$(cat "$WORK/flow.$1")
+}
+
+# lossless WHAT NAME: ends the flow; nothing was lost, and there was something to lose.
+lossless() {
+	flow_end "$2"
+	like "$1" "$FLOW" '^sent=[0-9]{2,} received=[0-9]{2,} lost=0 .*retransmits=[0-9]+$'
+	note "$FLOW"
+}
+
+# sniff NAME WHERE DEVICE: starts tools/sniff.c; sniffed NAME ends it and prints what it saw.
+sniff() {
+	background "sniff.$1" "$TOOLS/sniff" "${2/\//.}" "$3"
+	wait_for 5 grep -q ready "$WORK/sniff.$1"
+}
+
+sniffed() {
+	background_end "sniff.$1"
+	grep -v '^ready' "$WORK/sniff.$1" || true
+}
+
+# raw WHERE DEVICE MAC SHAPE SRC DST ...: see tools/raw.c
+raw() {
+	local where=${1/\//.}
+	shift
+	"$TOOLS/raw" "$where" "$@"
+}
+
+# The Ethernet address behind which a pod's gateway stands.
+GATEWAY=ee:ee:ee:ee:ee:ee
+
+# drops NODE REASON: how many packets the node dropped for it
+drops() {
+	on "$1" cat /proc/net/sluice/stats |
+		awk -v name="$2" '$1 == name { n = $2 } $1 == "drop" && $2 == name { n = $3 } END { print n + 0 }'
+}
+
+# dropped NODE REASON NUMBER: at least that many; for wait_for
+dropped() {
+	[ "$(drops "$1" "$2")" -ge "$3" ]
+}
+
+### The end ##################################################################################
+
+teardown() {
+	local name ns
+	for name in "${!BACKGROUND[@]}"; do
+		kill -KILL "${BACKGROUND[$name]}" 2>/dev/null || true
+	done
+	unserve
+	for name in "${!CONTROLLER[@]}"; do
+		controller_kill "$name" KILL
+	done
+	for ns in $(ip netns list | awk '$1 ~ /^(net|ext|node[12]|.*\..*)$/ { print $1 }'); do
+		gone "$ns"
+	done
+	wait 2>/dev/null || true
+	if grep -q '^sluice ' /proc/modules; then
+		rmmod sluice || return 1
+	fi
+	rm -rf "${RUN:?}"
+}
+
+finish() {
+	local status=$? node
+	trap - EXIT INT TERM
+	set +e
+	[ $status = 0 ] || not_ok "runs to its end (stopped with status $status)"
+	if [ $FAILED != 0 ]; then
+		for node in "${NODES[@]}"; do
+			note "--- sluiced on $node, last lines"
+			note "$(tail -n 15 "$WORK/sluiced.$node" 2>&1)"
+			note "--- $node /proc/net/sluice/stats"
+			note "$(on "$node" cat /proc/net/sluice/stats 2>&1 | awk '$NF != "0"' | head -n 60)"
+		done
+	fi
+	teardown 2>"/tmp/teardown.$$" || { not_ok "leaves nothing behind"; note "$(cat "/tmp/teardown.$$")"; }
+	rm -f "/tmp/teardown.$$"
+	echo "1..$CHECKS"
+	[ $FAILED = 0 ] || exit 1
+	exit 0
+}
