@@ -5,7 +5,8 @@
  * A device is attached, that is, has our ingress hook, as soon as a transaction names it, even before
  * the commit: a pod's device without a visible endpoint is closed. It stays so when its endpoint is
  * deleted, until the interface itself is gone: born closed, dead closed. (One that was named by an
- * aborted transaction alone is let go.) An uplink is let go when it is deleted.
+ * aborted transaction alone is let go.) An uplink is let go when it is deleted, and a device may become
+ * an uplink once it is no endpoint's: that is the way back for one that was named by mistake.
  *
  * Connections hold a device by reference; the memory outlives the interface, d->dev does not.
  */
@@ -21,12 +22,15 @@
 
 struct sluice_endpoint;
 
+#define SLUICE_DEVICE_BUCKETS 256 /* a node has up to some hundred pods */
+
 struct sluice_device {
 	struct net_device *dev; /* NULL once it is let go; under sn->mutex, read under RCU: READ_ONCE */
 	struct sluice_net *sn; /* written once; alive while dev is not NULL */
 	u32 ifindex; /* written once */
 	bool uplink; /* under sn->mutex, read under RCU; changes while nothing is visible on it */
-	bool committed; /* a commit has made something visible on it; under sn->mutex */
+	bool hooked; /* ops is registered; under sn->mutex */
+	bool closed; /* an endpoint was committed on it: it stays closed without one; likewise */
 	struct hlist_head endpoints; /* versions; under sn->mutex, read under RCU */
 	struct hlist_node link; /* in sn->devices; likewise */
 	u32 users; /* versions of endpoints and uplinks that stand on it; under sn->mutex */
@@ -86,9 +90,12 @@ struct sluice_device *sluice_device_use(struct sluice_net *sn, u32 ifindex, bool
 /* A version has left it. Under sn->mutex. */
 void sluice_device_unuse(struct sluice_net *sn, struct sluice_device *d);
 
+/* A commit made the pending endpoints and uplinks visible. Under sn->mutex. */
+void sluice_devices_settle(struct sluice_net *sn);
+
 int sluice_devices_init(struct sluice_net *sn);
-/* Takes all hooks away. Packets may be in them until a grace period has passed. */
-void sluice_devices_detach(struct sluice_net *sn);
+/* Takes all hooks away. Packets may be in them until a grace period has passed. Under sn->mutex. */
+void sluice_devices_unhook(struct sluice_net *sn);
 void sluice_devices_exit(struct sluice_net *sn);
 
 int sluice_devices_module_init(void);

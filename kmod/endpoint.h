@@ -69,7 +69,7 @@ int sluice_endpoint_del(struct sluice_net *sn, u32 ifindex);
 
 /*
  * Would a commit leave every endpoint with rulesets that exist, and every address with one endpoint?
- * -EINVAL or -EADDRINUSE with words, which live until the next call, in *why.
+ * -ENOENT or -EADDRINUSE with words in *why.
  */
 int sluice_endpoints_check(struct sluice_net *sn, const char **why);
 

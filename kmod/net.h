@@ -76,7 +76,7 @@ struct sluice_net {
 	struct mutex mutex;
 	struct net *net; /* written once */
 	bool active; /* written once; read by anybody: sluice_net_active() */
-	bool dying; /* hooks are going; nothing new is attached */
+	bool dying; /* hooks are going, nobody is told anything any more; written once, read by anybody */
 	u32 owner; /* portid of the socket whose transaction is running, 0: none */
 	bool failed; /* ... one of its objects was refused */
 	struct list_head vips_touched; /* by the running transaction */

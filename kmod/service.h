@@ -31,8 +31,11 @@ struct sluice_backend {
 	u32 next_free; /* id + 1 of the next free one, 0: none; under sn->mutex */
 };
 
+struct sluice_vip;
+
 struct sluice_service {
 	struct sluice_node node;
+	struct sluice_vip *vip; /* its address, shared by all services that have it */
 	struct sluice_service_key key;
 	u32 flags;
 	u32 n_backends;
@@ -47,7 +50,7 @@ static inline u32 sluice_service_hash(const struct sluice_hash *h,
 
 	if (key->family == SLUICE_IPV4)
 		return jhash_2words((__force u32)key->addr.w[0], last, h->seed);
-	return jhash2((const u32 __force *)key->addr.w, 4, h->seed ^ last);
+	return jhash2((__force const u32 *)key->addr.w, 4, h->seed ^ last);
 }
 
 static inline bool sluice_service_key_equal(const struct sluice_service_key *a,
@@ -100,8 +103,15 @@ struct sluice_service_args {
 	u32 name_len;
 };
 
-/* Inside a transaction, under sn->mutex. -EINVAL: a duplicate; -ENOMEM; -ENOSPC: too many backends. */
-int sluice_service_set(struct sluice_net *sn, const struct sluice_service_args *args);
+/*
+ * Bytes of backends that one service may have: what fits, with its name and all else, into the 65,535
+ * bytes of a netlink attribute, both ways. 8,064 IPv4 or 3,225 IPv6 backends.
+ */
+#define SLUICE_BACKENDS_BYTES 64512
+
+/* Inside a transaction, under sn->mutex. -EINVAL, -E2BIG, -ENOSPC with words in *why; -ENOMEM. */
+int sluice_service_set(struct sluice_net *sn, const struct sluice_service_args *args,
+		       const char **why);
 /* -ENOENT */
 int sluice_service_del(struct sluice_net *sn, const struct sluice_service_key *key);
 

@@ -574,7 +574,7 @@ static char *slurp(const char *path, struct stat *st, size_t *len, struct sluice
 {
 	char *text = NULL;
 	size_t n = 0, cap = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0) {
 		sluice_err_errno(err, errno, "cannot open");
@@ -697,9 +697,11 @@ static bool load_folder(struct sluice_manifests *set, const char *path, size_t r
 			continue;
 		if (asprintf(&name, "%s/%s", path, de->d_name) < 0)
 			sluice_alloc_check(NULL);
-		if (!stat(name, &st) && S_ISDIR(st.st_mode))
+		if (stat(name, &st))
+			memset(&st, 0, sizeof(st)); /* load_file() says why */
+		if (S_ISDIR(st.st_mode))
 			changed |= load_folder(set, name, root, depth + 1, err);
-		else if (is_manifest_name(name))
+		else if (is_manifest_name(name) && (!st.st_mode || S_ISREG(st.st_mode)))
 			changed |= load_file(set, name, root);
 		free(name);
 	}

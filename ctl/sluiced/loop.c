@@ -125,7 +125,7 @@ int loop_run(struct loop *loop, struct sluice_err *err)
 		idle = n <= 0 || busy >= EVENTS_BETWEEN_IDLES;
 		if (idle && !loop->stopped) {
 			busy = 0;
-			loop->idle(loop->idle_arg);
+			idle = !loop->idle(loop->idle_arg);
 		}
 	}
 	return 0;

@@ -35,9 +35,10 @@ struct loop {
 	struct timer *timers; /* armed ones, soonest first: there are few */
 	/*
 	 * Called when no event waits (at the latest after 64 events), before the loop sleeps: what
-	 * many events ask for is done once.
+	 * many events ask for is done once. Returns whether it did anything, and is then called
+	 * again.
 	 */
-	void (*idle)(void *arg);
+	bool (*idle)(void *arg);
 	void *idle_arg;
 };
 

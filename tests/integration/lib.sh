@@ -40,6 +40,7 @@ declare -A IP4 IP6	     # addresses of pods, by "namespace/name", and of nodes, 
 declare -A NODE_OF	     # where a pod runs
 declare -A CONTROLLER	     # process ids, by node
 declare -A BACKGROUND	     # process ids of flows and sniffers, by name
+declare -A ANCHOR	     # process ids of something that always runs on a node
 SERVERS=()		     # process ids of echo servers
 CHECKS=0 FAILED=0 SETTLED=0
 
@@ -97,15 +98,18 @@ is() {
 	fi
 }
 
-# like WHAT GOT PATTERN: an extended regular expression
+# like WHAT GOT PATTERN: an extended regular expression, which one of the lines matches
 like() {
-	if grep -Eq -- "$3" <<<"$2"; then
-		ok "$1"
-	else
-		not_ok "$1"
-		note "got:             ${2:0:4000}"
-		note "wanted to match: $3"
-	fi
+	local line
+	while IFS= read -r line; do
+		if [[ $line =~ $3 ]]; then
+			ok "$1"
+			return
+		fi
+	done <<<"$2"
+	not_ok "$1"
+	note "got:             ${2:0:4000}"
+	note "wanted to match: $3"
 }
 
 # at_least WHAT NUMBER MINIMUM
@@ -124,8 +128,14 @@ wait_for() {
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || return 1
-		sleep 0.1
+		nap 0.1
 	done
+}
+
+# nap SECONDS: sleep, without starting a program
+exec {NAP}<> <(:)
+nap() {
+	read -r -t "$1" -u "$NAP" || true
 }
 
 ### Namespaces ###############################################################################
@@ -134,7 +144,12 @@ wait_for() {
 on() {
 	local where=${1/\//.}
 	shift
-	ip netns exec "$where" "$@"
+	"$TOOLS/netns" exec "$where" "$@"
+}
+
+# state NODE FILE: what stands in /proc/net/sluice/FILE there
+state() {
+	echo "$(<"/proc/${ANCHOR[$1]:-none}/net/sluice/$2")"
 }
 
 ctl() { # ctl NODE ARGUMENTS...
@@ -145,21 +160,13 @@ ctl() { # ctl NODE ARGUMENTS...
 
 # gone NAMESPACE...: everything in it too
 gone() {
-	local ns
-	for ns; do
-		ip netns del "$ns" 2>/dev/null || true
-	done
+	"$TOOLS/netns" del "$@"
 }
 
 topology_up() {
 	local n
 	mkdir -p "$MANIFESTS" "$WORK" "$RUN/pods"
-	ip -batch - <<-END
-		netns add net
-		netns add ext
-		netns add node1
-		netns add node2
-	END
+	"$TOOLS/netns" add net ext node1 node2
 	# Routers ask for neighbours from their link-local addresses, which wait two seconds for somebody
 	# else to claim them. Nobody else is there.
 	for n in net node1 node2; do
@@ -176,13 +183,14 @@ topology_up() {
 			route add fd00:10:244:$n::/64 via fd00:192:168:$n::2
 		END
 		ip -n "node$n" -batch - <<-END
-			link set lo up
 			link set up0 up
 			addr add 192.168.$n.2/24 dev up0
 			addr add fd00:192:168:$n::2/64 dev up0 nodad
 			route add default via 192.168.$n.1
 			route add default via fd00:192:168:$n::1
 		END
+		background "anchor.node$n" "$TOOLS/netns" exec "node$n" sleep infinity
+		ANCHOR[node$n]=${BACKGROUND[anchor.node$n]}
 		IP4[node$n]=192.168.$n.2 IP6[node$n]=fd00:192:168:$n::2
 		cat >"$RUN/node$n.conf" <<-END
 			{"cniVersion": "1.1.0", "name": "sluice", "type": "sluice-cni",
@@ -191,14 +199,12 @@ topology_up() {
 		END
 	done
 	ip -n net -batch - <<-END
-		link set lo up
 		link add x0 type veth peer name x0 netns ext
 		link set x0 up
 		addr add 203.0.113.1/24 dev x0
 		addr add 2001:db8:113::1/64 dev x0 nodad
 	END
 	ip -n ext -batch - <<-END
-		link set lo up
 		link set x0 up
 		addr add 203.0.113.7/24 dev x0
 		addr add 2001:db8:113::7/64 dev x0 nodad
@@ -212,10 +218,9 @@ topology_up() {
 
 module_load() {
 	# Its symbols come from the kernel and from these; insmod loads nothing by itself.
-	local module
-	for module in $(modinfo -F depends "$SLUICE_KO" | tr , ' '); do
-		modprobe "$module"
-	done
+	local modules
+	IFS=, read -r -a modules < <(modinfo -F depends "$SLUICE_KO")
+	[ ${#modules[@]} = 0 ] || modprobe -a "${modules[@]}"
 	insmod "$SLUICE_KO"
 }
 
@@ -226,7 +231,7 @@ module_unload() {
 controller_start() { # controller_start NODE [ARGUMENTS...]
 	local node=$1
 	shift
-	ip netns exec "$node" "$BIN/sluiced" --node "$node" --manifests "$MANIFESTS" \
+	"$TOOLS/netns" exec "$node" "$BIN/sluiced" --node "$node" --manifests "$MANIFESTS" \
 		--socket "$RUN/$node.sock" --uplink up0 "$@" >>"$WORK/sluiced.$node" 2>&1 </dev/null &
 	CONTROLLER[$node]=$!
 }
@@ -271,8 +276,7 @@ cluster_up() {
 
 # manifest FILE <<END: puts it there at once, so that nobody reads half of it.
 manifest() {
-	cat >"$RUN/manifest.new"
-	mv "$RUN/manifest.new" "$MANIFESTS/$1"
+	"$TOOLS/put" "$MANIFESTS/$1"
 }
 
 unmanifest() { # unmanifest FILE...
@@ -313,6 +317,11 @@ node_objects() {
 	done
 }
 
+# holds NODE FILE TEXT: does /proc/net/sluice/FILE hold that text?
+holds() {
+	[[ $(state "$1" "$2") == *"$3"* ]]
+}
+
 # Waits until every node's kernel holds all that is in $MANIFESTS now: a service written last, under a
 # port number never used before, has arrived there.
 settle() {
@@ -328,7 +337,7 @@ settle() {
 		  ports: [{port: $((10000 + SETTLED))}]
 	END
 	for node in "${NODES[@]}"; do
-		wait_for 10 on "$node" grep -q "10.96.255.254:$((10000 + SETTLED))\b" /proc/net/sluice/services ||
+		wait_for 10 holds "$node" services "10.96.255.254:$((10000 + SETTLED))" ||
 			{ note "$node has not taken in the manifests"; return 1; }
 	done
 }
@@ -415,22 +424,24 @@ pod_scheduled() {
 # The runtime's part: a network namespace, and a call of the CNI plugin.
 cni() { # cni COMMAND NAMESPACE/NAME
 	local key=$2 node=${NODE_OF[$2]}
-	ip netns exec "$node" env CNI_COMMAND="$1" CNI_CONTAINERID="c-${key/\//-}" CNI_IFNAME=eth0 \
+	"$TOOLS/netns" exec "$node" env CNI_COMMAND="$1" CNI_CONTAINERID="c-${key/\//-}" CNI_IFNAME=eth0 \
 		CNI_NETNS="/run/netns/${key/\//.}" CNI_PATH="$BIN" \
 		CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=${key%/*};K8S_POD_NAME=${key#*/}" \
 		"$BIN/sluice-cni" <"$RUN/$node.conf"
 }
 
 pod_add() { # pod_add NAMESPACE/NAME: attach, and tell the cluster
-	local key=$1 ns=${1/\//.} result
-	ip netns add "$ns"
-	ip -n "$ns" link set lo up
+	local key=$1 ns=${1/\//.} result line
+	"$TOOLS/netns" add "$ns"
 	if ! result=$(cni ADD "$key" 2>"$WORK/cni.stderr"); then
 		note "ADD of $key: $result $(cat "$WORK/cni.stderr")"
 		return 1
 	fi
-	read -r "IP4[$key]" "IP6[$key]" < <(jq -r '.ips | map(.address | split("/")[0]) |
-		sort_by(contains(":")) | join(" ")' <<<"$result")
+	while [[ $result =~ '"address": '\"([^\"/]+)/ || $result =~ '"address":'\"([^\"/]+)/ ]]; do
+		line=${BASH_REMATCH[1]}
+		[[ $line == *:* ]] && IP6[$key]=$line || IP4[$key]=$line
+		result=${result#*"${BASH_REMATCH[0]}"}
+	done
 	pod_status "$key"
 }
 
@@ -556,7 +567,7 @@ background_end() {
 
 # monitor NODE: starts sluicectl monitor there, which writes into $WORK/monitor; ends as monitor.
 monitor() {
-	background monitor ip netns exec "$1" env SLUICE_SOCKET="$RUN/$1.sock" "$BIN/sluicectl" monitor
+	background monitor "$TOOLS/netns" exec "$1" env SLUICE_SOCKET="$RUN/$1.sock" "$BIN/sluicectl" monitor
 	sleep $SLOWER # nothing tells when it listens
 }
 
@@ -598,23 +609,35 @@ raw() {
 }
 
 # The Ethernet address behind which a pod's gateway stands.
-GATEWAY=ee:ee:ee:ee:ee:ee
+export GATEWAY=ee:ee:ee:ee:ee:ee
+
+# counter NODE NAME: of /proc/net/sluice/stats there
+counter() {
+	local name value number=0
+	while read -r name value; do
+		[ "$name" != "$2" ] || number=$value
+	done < <(state "$1" stats)
+	echo "$number"
+}
 
 # drops NODE REASON: how many packets the node dropped for it
 drops() {
-	on "$1" cat /proc/net/sluice/stats |
-		awk -v name="$2" '$1 == name { n = $2 } $1 == "drop" && $2 == name { n = $3 } END { print n + 0 }'
+	counter "$1" "drop-$2"
 }
 
-# dropped NODE REASON NUMBER: at least that many; for wait_for
+# counted NODE NAME NUMBER, dropped NODE REASON NUMBER: at least that many; for wait_for
+counted() {
+	[ "$(counter "$1" "$2")" -ge "$3" ]
+}
+
 dropped() {
-	[ "$(drops "$1" "$2")" -ge "$3" ]
+	counted "$1" "drop-$2" "$3"
 }
 
 ### The end ##################################################################################
 
 teardown() {
-	local name ns
+	local name ns namespaces=()
 	for name in "${!BACKGROUND[@]}"; do
 		kill -KILL "${BACKGROUND[$name]}" 2>/dev/null || true
 	done
@@ -622,9 +645,10 @@ teardown() {
 	for name in "${!CONTROLLER[@]}"; do
 		controller_kill "$name" KILL
 	done
-	for ns in $(ip netns list | awk '$1 ~ /^(net|ext|node[12]|.*\..*)$/ { print $1 }'); do
-		gone "$ns"
+	for ns in /run/netns/{net,ext,node1,node2,*.*}; do
+		[ ! -e "$ns" ] || namespaces+=("${ns##*/}")
 	done
+	[ ${#namespaces[@]} = 0 ] || gone "${namespaces[@]}"
 	wait 2>/dev/null || true
 	if grep -q '^sluice ' /proc/modules; then
 		rmmod sluice || return 1
@@ -642,7 +666,7 @@ finish() {
 			note "--- sluiced on $node, last lines"
 			note "$(tail -n 15 "$WORK/sluiced.$node" 2>&1)"
 			note "--- $node /proc/net/sluice/stats"
-			note "$(on "$node" cat /proc/net/sluice/stats 2>&1 | awk '$NF != "0"' | head -n 60)"
+			note "$(state "$node" stats 2>&1 | awk '$NF != "0"' | head -n 60)"
 		done
 	fi
 	teardown 2>"/tmp/teardown.$$" || { not_ok "leaves nothing behind"; note "$(cat "/tmp/teardown.$$")"; }

@@ -116,7 +116,7 @@ static void test_ruleset_corrupted(struct kunit *test)
 	u32 i, accepted = 0;
 
 	sluice_test_seed(test, &rnd);
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < 4000; i++) {
 		struct example *x = kmalloc(sizeof(*x), GFP_KERNEL);
 		struct sluice_match e, s;
 		u32 j;
@@ -137,7 +137,7 @@ static void test_ruleset_corrupted(struct kunit *test)
 		kfree(x);
 	}
 	KUNIT_EXPECT_GT(test, accepted, 0U);
-	KUNIT_EXPECT_LT(test, accepted, 20000U);
+	KUNIT_EXPECT_LT(test, accepted, 4000U);
 }
 
 /* The kernel's own incremental checksums say the same as ours. */
@@ -147,7 +147,7 @@ static void test_nat(struct kunit *test)
 	u32 i, j;
 
 	sluice_test_seed(test, &rnd);
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < 4000; i++) {
 		struct sluice_tuple from = { .family = SLUICE_IPV4 }, to = from;
 		struct sluice_nat_delta d;
 		__sum16 want = (__force __sum16)prandom_u32_state(&rnd);

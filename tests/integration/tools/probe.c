@@ -101,8 +101,8 @@ static void parse_words(char **w, int n)
 			die("probe: unknown key \"%s\"", w[i]);
 		}
 	}
-	if (p->size > 65000 || (p->proto != IPPROTO_UDP && p->proto != IPPROTO_ICMP &&
-				p->size > 4000))
+	if (p->size > 65000 ||
+	    (p->proto != IPPROTO_UDP && p->proto != IPPROTO_ICMP && p->size > 4000))
 		die("probe: size %zu is too large", p->size);
 	n_probes++;
 	for (; count > 1 && n_probes < MAX_PROBES; count--)

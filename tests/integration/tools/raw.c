@@ -2,8 +2,10 @@
 /*
  * raw: packets that no stack would send.
  *
- *	raw NETNS DEVICE MAC SHAPE[,SHAPE...] SRC DST [sport=N] [dport=N] [flags=N] [seq=N] [ack=N] [count=N]
+ *	raw NETNS DEVICE MAC SHAPE[,SHAPE...] SRC DST [sport=N] [dport=N] [flags=N] [seq=N]
+ *		[ack=N] [count=N] [sweep=1]
  *
+ * With sweep each of count packets has the next source port: as many connections.
  * Sent from DEVICE to the Ethernet address MAC, past the sender's own IP stack. Addresses of one
  * family; every shape exists for both unless said. Prints how many packets went out.
  */
@@ -22,7 +24,7 @@ struct packet {
 };
 
 struct options {
-	unsigned int sport, dport, flags, seq, ack, count, ident;
+	unsigned int sport, dport, flags, seq, ack, count, sweep, ident;
 };
 
 static void put16(unsigned char *p, unsigned int v)
@@ -118,8 +120,7 @@ static void make_udp(struct packet *p, const struct options *o, size_t payload)
 	seal_l4(p, 8 + payload, 6);
 }
 
-static void make_tcp(struct packet *p, const struct options *o, unsigned int flags,
-		     size_t payload)
+static void make_tcp(struct packet *p, const struct options *o, unsigned int flags, size_t payload)
 {
 	unsigned char *t;
 
@@ -153,8 +154,8 @@ static void make_icmp_error(struct packet *p, const struct options *o)
 }
 
 /* n bytes of payload at an offset, as a fragment. */
-static void make_fragment(struct packet *p, const struct options *o, unsigned int offset,
-			  bool more, size_t n)
+static void make_fragment(struct packet *p, const struct options *o, unsigned int offset, bool more,
+			  size_t n)
 {
 	if (p->family == AF_INET) {
 		start_ip(p, IPPROTO_UDP, n);
@@ -306,6 +307,8 @@ int main(int argc, char **argv)
 			o.seq = value;
 		else if (!strcmp(key, "ack"))
 			o.ack = value;
+		else if (!strcmp(key, "sweep"))
+			o.sweep = value;
 		else if (!strcmp(key, "count"))
 			o.count = value;
 		else
@@ -329,6 +332,8 @@ int main(int argc, char **argv)
 	for (char *shape = strtok(argv[4], ","); shape; shape = strtok(NULL, ",")) {
 		for (unsigned int i = 0; i < o.count; i++) {
 			o.ident++;
+			if (i)
+				o.sport += o.sweep;
 			if (!put_shape(shape, &p, &o))
 				die("raw: unknown shape \"%s\"", shape);
 		}

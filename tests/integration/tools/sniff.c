@@ -75,14 +75,17 @@ static void print_packet(const unsigned char *p, size_t len, bool offload)
 	if (end > len)
 		end = len;
 	l4 = p + off;
-	if (off + 8 > end || (proto != IPPROTO_TCP && proto != IPPROTO_UDP &&
-			      proto != IPPROTO_SCTP)) {
-		printf("other %s %d %s 0 %zu\n", address_text(&src), proto, address_text(&dst), end);
+	if (off + 8 > end ||
+	    (proto != IPPROTO_TCP && proto != IPPROTO_UDP && proto != IPPROTO_SCTP)) {
+		printf("other %s %d %s 0 %zu\n", address_text(&src), proto, address_text(&dst),
+		       end);
 		return;
 	}
-	printf("%s %s %u %s %u %zu", proto == IPPROTO_TCP ? "tcp" :
-	       proto == IPPROTO_UDP ? "udp" : "sctp", address_text(&src), l4[0] << 8 | l4[1],
-	       address_text(&dst), l4[2] << 8 | l4[3], end);
+	printf("%s %s %u %s %u %zu",
+	       proto == IPPROTO_TCP ? "tcp" :
+	       proto == IPPROTO_UDP ? "udp" :
+				      "sctp",
+	       address_text(&src), l4[0] << 8 | l4[1], address_text(&dst), l4[2] << 8 | l4[3], end);
 	if (proto == IPPROTO_TCP && off + 20 <= end)
 		printf(" flags=%u", l4[13]);
 	if (proto != IPPROTO_SCTP)

@@ -70,8 +70,7 @@ static int bulk(const union address *to, uint64_t bytes)
 
 		n = send(fd, pattern(sent), part, MSG_NOSIGNAL);
 		if (n < 0)
-			die("send after %llu bytes: %s", (unsigned long long)sent,
-			    strerror(errno));
+			die("send after %llu bytes: %s", (unsigned long long)sent, strerror(errno));
 		sent += n;
 	}
 	shutdown(fd, SHUT_WR);

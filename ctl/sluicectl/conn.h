@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Connections as text and as JSON, and the filter that `ct` and `monitor` share. */
+#ifndef SLUICECTL_CONN_H
+#define SLUICECTL_CONN_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "ctl/lib/nl_object.h"
+#include "ctl/sluicectl/command.h"
+#include "ctl/sluicectl/rule_names.h"
+
+/* For the tables of options. They speak of the original direction: of the first packet. */
+#define CONN_FILTER_OPTIONS                                                          \
+	{ "src", "ADDRESS", "the source address", NULL },                            \
+	{ "dst", "ADDRESS", "the destination address, before translation", NULL },   \
+	{ "proto", "PROTOCOL", "TCP, UDP, SCTP, ICMP, ICMPv6, or a number",          \
+	  "TCP UDP SCTP ICMP ICMPv6" },                                              \
+	{ "sport", "PORT", "the source port", NULL },                                \
+	{ "port", "PORT", "the destination port", NULL },                            \
+	{ "state", "STATE", "the state, such as established", CONN_STATES },         \
+	{ "verdict", "VERDICT", "allow or deny", "allow deny reject" }
+
+#define CONN_STATES                                                                  \
+	"denied syn-sent syn-recv established fin-wait close-wait last-ack time-wait " \
+	"close unreplied replied echo-replied sctp-init sctp-established "           \
+	"sctp-shutdown sctp-closed"
+
+/* The options as a filter: o->has tells which attributes count. Errors: EINVAL, names the option. */
+int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter,
+		struct sluice_err *err);
+/* Does a connection have what the filter asks for? */
+bool conn_matches(const struct sluice_nl_conn *conn, const struct sluice_nl_conn *filter);
+
+/* One line, without its line feed. */
+void conn_print(FILE *out, const struct sluice_nl_conn *conn, const struct rule_names *names);
+
+json_t *conn_json(const struct sluice_nl_conn *conn, const struct rule_names *names);
+/*
+ * The other way, for restore: o->has tells what was there. Rules are found by name: their ids are
+ * not the same in another life of the module. Errors: EINVAL, names the field.
+ */
+int conn_from_json(const json_t *json, const struct rule_names *names, struct sluice_nl_conn *conn,
+		   struct sluice_err *err);
+
+#endif

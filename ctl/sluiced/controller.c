@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "ctl/sluiced/controller.h"
+
+#include <inttypes.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/lib/address.h"
+#include "ctl/lib/alloc.h"
+#include "ctl/lib/dataplane_memory.h"
+#include "ctl/lib/dataplane_netlink.h"
+#include "ctl/lib/nl.h"
+#include "ctl/lib/nl_object.h"
+#include "ctl/sluiced/log.h"
+#include "ctl/sluiced/uplink.h"
+
+#define RETRY_MIN 100 /* ms */
+#define RETRY_MAX 10000
+
+/* Problems ********************************************************************************/
+
+/* Remembered in "now"; logged if it did not stand before. */
+static void tell(struct controller *c, struct sluice_map *now, bool warning, const char *source,
+		 const char *message)
+{
+	size_t source_len = strlen(source) + 1, len = source_len + strlen(message);
+	char *key = sluice_zalloc(len);
+
+	memcpy(key, source, source_len);
+	memcpy(key + source_len, message, len - source_len);
+	if (!*sluice_map_slot(now, key, len) && !sluice_map_get(&c->told, key, len))
+		log_write(warning ? LOG_WARNING : LOG_ERROR, "object", "source", source, "problem",
+			  message, NULL);
+	*sluice_map_slot(now, key, len) = c;
+	free(key);
+}
+
+/* Logs what is new since the last time. */
+static void tell_problems(struct controller *c)
+{
+	const struct sluice_manifest_problem *problems;
+	const char *const *texts;
+	struct sluice_map now = { 0 };
+	size_t n;
+
+	problems = sluice_manifests_problems(c->manifests, &n);
+	for (size_t i = 0; i < n; i++)
+		tell(c, &now, problems[i].warning, problems[i].source, problems[i].message);
+	n = sluice_compiler_problems(c->compiler, &texts);
+	for (size_t i = 0; i < n; i++)
+		tell(c, &now, true, "compiler", texts[i]);
+	sluice_map_clear(&c->told, NULL);
+	c->told = now;
+}
+
+static void take_warning(void *arg, const char *text)
+{
+	struct controller *c = arg;
+	void **slot = sluice_map_slot(&c->warnings, text, strlen(text) + 1);
+
+	if (!*slot)
+		log_warning(text, NULL);
+	*slot = c;
+}
+
+static void set_text(char **slot, const char *text)
+{
+	free(*slot);
+	*slot = text ? sluice_strdup(text) : NULL;
+}
+
+/* The kernel ******************************************************************************/
+
+static void split_name(const char *name, char **ns, char **pod)
+{
+	const char *slash = strchr(name, '/');
+
+	*ns = slash ? strndup(name, slash - name) : sluice_strdup("");
+	*pod = sluice_strdup(slash ? slash + 1 : "");
+}
+
+static int learn_endpoint(struct nlattr **attrs, void *arg, struct sluice_err *err)
+{
+	struct sluice_nl_endpoint endpoint;
+	struct controller *c = arg;
+	struct attachment a = { 0 };
+	int ret;
+
+	if (!attrs[SLUICE_A_ENDPOINT])
+		return 0;
+	ret = sluice_nl_parse_endpoint(attrs[SLUICE_A_ENDPOINT], &endpoint, err);
+	if (ret)
+		return ret;
+	if (attachments_by_ifindex(&c->attachments, endpoint.ifindex) ||
+	    (*endpoint.container &&
+	     attachments_by_container(&c->attachments, endpoint.container)))
+		return 0; /* attached while we waited for the module */
+	a.ifindex = endpoint.ifindex;
+	a.container = (char *)endpoint.container;
+	a.addrs = endpoint.addrs;
+	a.n_addrs = endpoint.n_addrs;
+	split_name(endpoint.name, &a.ns, &a.pod);
+	controller_attach(c, &a);
+	log_debug("learned an endpoint", "interface", endpoint.ifname, "pod", endpoint.name,
+		  "container", endpoint.container, NULL);
+	free(a.ns);
+	free(a.pod);
+	return 0;
+}
+
+static int learn(struct controller *c, struct sluice_err *err)
+{
+	struct sluice_nl nl;
+	int ret;
+
+	ret = sluice_nl_open(&nl, err);
+	if (ret)
+		return ret;
+	ret = sluice_nl_dump(&nl, sluice_nl_message(&nl, SLUICE_CMD_GET_ENDPOINT, 0, err),
+			     learn_endpoint, c, err);
+	sluice_nl_close(&nl);
+	if (ret)
+		return sluice_err_prefix(err, "read the endpoints");
+	c->learned = true;
+	if (c->attachments.n)
+		log_info("learned the attached pods from the kernel", "endpoints",
+			 LOG_NUM(c->attachments.n), NULL);
+	return 0;
+}
+
+/* The module takes it once it has state, that is after a transaction. */
+static int configure(struct controller *c, struct sluice_err *err)
+{
+	struct sluice_nl nl;
+	struct nl_msg *msg;
+	int ret;
+
+	if (!c->options->conn_budget || c->options->memory) {
+		c->configured = true;
+		return 0;
+	}
+	ret = sluice_nl_open(&nl, err);
+	if (ret)
+		return ret;
+	msg = sluice_nl_message(&nl, SLUICE_CMD_SET_CONFIG, 0, err);
+	if (msg)
+		sluice_nl_put_conn_budget(msg, c->options->conn_budget);
+	ret = sluice_nl_call(&nl, msg, NULL, NULL, err);
+	sluice_nl_close(&nl);
+	if (ret)
+		return sluice_err_prefix(err, "set the memory budget of connections");
+	c->configured = true;
+	log_info("set the memory budget of connections", "bytes", LOG_NUM(c->options->conn_budget),
+		 NULL);
+	return 0;
+}
+
+static void set_ready(struct controller *c, bool ready)
+{
+	if (c->ready == ready)
+		return;
+	c->ready = ready;
+	if (ready)
+		log_info("ready", NULL);
+	else
+		log_warning("not ready", NULL);
+}
+
+static void fail(struct controller *c, int code, const struct sluice_err *err)
+{
+	int64_t delay = RETRY_MIN << (c->failures < 7 ? c->failures : 7);
+
+	if (delay > RETRY_MAX)
+		delay = RETRY_MAX;
+	/* The same failure again and again is told once, and as long as it stands by status. */
+	if (!c->failure || strcmp(c->failure, sluice_err_msg(err)))
+		log_error("cannot bring the state into the kernel", "error", sluice_err_msg(err),
+			  "retry_ms", LOG_NUM(delay), NULL);
+	set_text(&c->failure, sluice_err_msg(err));
+	c->failures++;
+	c->wanted = false;
+	c->full = true;
+	if (code == -ENOPROTOOPT || code == -EPERM) {
+		set_ready(c, false);
+		c->configured = false;
+	}
+	/* An interface that vanished takes its endpoint with it: nothing to wait for. */
+	if (code == -ENODEV) {
+		size_t before = c->attachments.n;
+
+		controller_check_interfaces(c);
+		if (c->attachments.n != before) {
+			c->wanted = true;
+			return;
+		}
+	}
+	loop_arm(c->loop, &c->retry, delay);
+}
+
+static void sync(struct controller *c)
+{
+	struct sluice_compiler_stats stats;
+	bool full = c->full, dirty;
+	int64_t began = loop_now();
+	int ret = 0;
+	SLUICE_ERR(err);
+
+	loop_disarm(c->loop, &c->retry);
+	if (!c->learned && !c->options->memory)
+		ret = learn(c, &err);
+	dirty = full || sluice_compiler_dirty(c->compiler);
+	if (!ret) {
+		if (full)
+			sluice_map_clear(&c->warnings, NULL);
+		ret = sluice_compiler_sync(c->compiler, c->dp, full, &err);
+	}
+	if (!ret && !c->configured)
+		ret = configure(c, &err);
+	tell_problems(c);
+	if (ret) {
+		fail(c, ret, &err);
+		return;
+	}
+	if (c->failures)
+		log_info("the kernel takes the state again", "failures", LOG_NUM(c->failures), NULL);
+	c->failures = 0;
+	set_text(&c->failure, NULL);
+	c->wanted = c->full = false;
+	if (dirty) {
+		c->syncs++;
+		sluice_compiler_stats(c->compiler, &stats);
+		log_info("state is in the kernel", "full", full ? "true" : NULL, "sent",
+			 LOG_NUM(stats.sent), "services", LOG_NUM(stats.services), "peers",
+			 LOG_NUM(stats.peers), "rulesets", LOG_NUM(stats.rulesets), "endpoints",
+			 LOG_NUM(stats.endpoints), "ms", LOG_NUM(loop_now() - began), NULL);
+	}
+	set_ready(c, true);
+}
+
+void controller_want_sync(struct controller *c, bool full)
+{
+	c->wanted = true;
+	c->full |= full;
+}
+
+bool controller_work(struct controller *c)
+{
+	/* While one is due after a failure, what comes in between waits for it too. */
+	if (!c->wanted || c->retry.at)
+		return false;
+	sync(c);
+	c->settled(c->settled_arg);
+	return true;
+}
+
+static void retry(struct timer *timer)
+{
+	struct controller *c = container_of(timer, struct controller, retry);
+
+	c->wanted = true;
+}
+
+static void resync(struct timer *timer)
+{
+	struct controller *c = container_of(timer, struct controller, resync);
+
+	controller_want_sync(c, true);
+	loop_arm(c->loop, &c->resync, c->options->resync * 1000LL);
+}
+
+void controller_refresh(struct controller *c)
+{
+	if (sluice_manifests_refresh(c->manifests))
+		controller_want_sync(c, false);
+}
+
+void controller_module_changed(struct controller *c, bool loaded)
+{
+	if (loaded)
+		log_info("the module was loaded", NULL);
+	else
+		log_warning("the module was unloaded", NULL);
+	set_ready(c, false);
+	c->configured = false;
+	/* What the kernel held is lost. After an unload this fails, and goes on trying. */
+	loop_disarm(c->loop, &c->retry);
+	controller_want_sync(c, true);
+}
+
+/* Attachments *****************************************************************************/
+
+struct attachment *controller_attach(struct controller *c, const struct attachment *a)
+{
+	struct sluice_attachment compiled = {
+		.ifindex = a->ifindex,
+		.ns = a->ns,
+		.pod = a->pod,
+		.container = a->container,
+		.addrs = a->addrs,
+		.n_addrs = a->n_addrs,
+	};
+
+	sluice_compiler_attach(c->compiler, &compiled);
+	controller_want_sync(c, false);
+	return attachments_add(&c->attachments, a);
+}
+
+void controller_detach(struct controller *c, struct attachment *a)
+{
+	sluice_compiler_detach(c->compiler, a->ifindex);
+	attachments_remove(&c->attachments, a);
+	controller_want_sync(c, false);
+}
+
+bool controller_is_settled(const struct controller *c)
+{
+	return c->ready && !c->wanted && !c->failure && !sluice_compiler_dirty(c->compiler);
+}
+
+bool controller_is_open(const struct controller *c, const struct attachment *a)
+{
+	return controller_is_settled(c) &&
+	       (!*a->pod || sluice_model_pod(c->model, a->ns, a->pod));
+}
+
+void controller_check_interfaces(struct controller *c)
+{
+	char name[IF_NAMESIZE];
+	uint32_t *indexes;
+	char *problem;
+	size_t n;
+
+	for (size_t i = c->attachments.n; i-- > 0;) {
+		struct attachment *a = c->attachments.v[i];
+
+		if (c->options->memory || if_indextoname(a->ifindex, name) || errno != ENXIO)
+			continue;
+		log_info("the interface of an attached pod is gone", "namespace", a->ns, "pod",
+			 a->pod, "container", a->container, NULL);
+		controller_detach(c, a);
+	}
+
+	n = uplinks_find(c->options, &indexes, &problem);
+	if (problem && (!c->uplink_problem || strcmp(problem, c->uplink_problem)))
+		log_warning(problem, NULL);
+	set_text(&c->uplink_problem, problem);
+	sluice_compiler_set_uplinks(c->compiler, indexes, n);
+	if (sluice_compiler_dirty(c->compiler))
+		controller_want_sync(c, false);
+	free(problem);
+	free(indexes);
+}
+
+/* Life ************************************************************************************/
+
+int controller_init(struct controller *c, struct loop *loop, const struct options *options,
+		    struct sluice_err *err)
+{
+	int ret;
+
+	*c = (struct controller){ .loop = loop, .options = options };
+	c->retry.expired = retry;
+	c->resync.expired = resync;
+	c->model = sluice_model_new();
+	c->manifests = sluice_manifests_new(c->model);
+	c->compiler = sluice_compiler_new(c->model, options->node);
+	c->dp = options->memory ? sluice_dataplane_memory_new() :
+				  sluice_dataplane_netlink_new(take_warning, c);
+	for (size_t i = 0; i < options->n_manifests; i++) {
+		ret = sluice_manifests_load(c->manifests, options->manifests[i], err);
+		if (ret) {
+			sluice_err_prefix(err, "--manifests %s", options->manifests[i]);
+			controller_exit(c);
+			return ret;
+		}
+	}
+	controller_check_interfaces(c);
+	controller_want_sync(c, true);
+	if (options->resync)
+		loop_arm(loop, &c->resync, options->resync * 1000LL);
+	return 0;
+}
+
+void controller_exit(struct controller *c)
+{
+	/* The kernel's state stays: nothing is taken back. */
+	loop_disarm(c->loop, &c->retry);
+	loop_disarm(c->loop, &c->resync);
+	c->dp->ops->close(c->dp);
+	sluice_compiler_free(c->compiler);
+	sluice_manifests_free(c->manifests);
+	sluice_model_free(c->model);
+	attachments_clear(&c->attachments);
+	sluice_map_clear(&c->told, NULL);
+	sluice_map_clear(&c->warnings, NULL);
+	free(c->failure);
+	free(c->uplink_problem);
+}
+
+/* Status **********************************************************************************/
+
+static void add_error(json_t *errors, const char *severity, const char *source, const char *message)
+{
+	json_array_append_new(errors, json_pack("{s:s, s:s, s:s}", "severity", severity, "source",
+						source, "message", message));
+}
+
+static json_t *status_errors(struct controller *c)
+{
+	const struct sluice_manifest_problem *problems;
+	const char *const *texts;
+	struct sluice_map_entry *entry;
+	struct sluice_map_iter it;
+	json_t *errors = json_array();
+	size_t n;
+
+	if (c->failure)
+		add_error(errors, "error", "kernel", c->failure);
+	if (c->uplink_problem)
+		add_error(errors, "warning", "uplink", c->uplink_problem);
+	problems = sluice_manifests_problems(c->manifests, &n);
+	for (size_t i = 0; i < n; i++)
+		add_error(errors, problems[i].warning ? "warning" : "error", problems[i].source,
+			  problems[i].message);
+	n = sluice_compiler_problems(c->compiler, &texts);
+	for (size_t i = 0; i < n; i++)
+		add_error(errors, "warning", "compiler", texts[i]);
+	for (entry = sluice_map_first(&c->warnings, &it); entry; entry = sluice_map_next(&it))
+		add_error(errors, "warning", "kernel", (const char *)entry->key);
+	return errors;
+}
+
+json_t *controller_status(struct controller *c)
+{
+	const struct sluice_node *node;
+	struct sluice_compiler_stats stats;
+	char text[SLUICE_ADDR_TEXT];
+	json_t *objects, *compiled, *cidrs;
+
+	objects = json_object();
+	for (int kind = 0; kind < SLUICE_KIND_COUNT; kind++)
+		json_object_set_new(objects, sluice_kind_word(kind),
+				    json_integer(sluice_model_count(c->model, kind)));
+	sluice_compiler_stats(c->compiler, &stats);
+	compiled = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "services",
+			     (json_int_t)stats.services, "backends", (json_int_t)stats.backends,
+			     "peers", (json_int_t)stats.peers, "classes", (json_int_t)stats.classes,
+			     "rules", (json_int_t)stats.rules, "rulesets",
+			     (json_int_t)stats.rulesets, "endpoints", (json_int_t)stats.endpoints);
+
+	cidrs = json_array();
+	node = sluice_to_node(sluice_model_find(c->model, SLUICE_KIND_NODE, "", c->options->node));
+	for (size_t i = 0; node && i < node->n_pod_cidrs; i++)
+		json_array_append_new(cidrs,
+				      json_string(sluice_cidr_format(&node->pod_cidrs[i], text)));
+
+	return json_pack("{s:s, s:b, s:I, s:o, s:o, s:I, s:o, s:o}", "node", c->options->node,
+			 "ready", c->ready, "revision",
+			 (json_int_t)(c->options->memory ?
+					      c->syncs :
+					      sluice_dataplane_netlink_revision(c->dp)),
+			 "objects", objects, "compiled", compiled, "attached",
+			 (json_int_t)c->attachments.n, "podCIDRs", cidrs, "errors",
+			 status_errors(c));
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What sluiced does: it keeps the kernel in step with the manifests and the attached pods.
+ *
+ * Theory of operation
+ * -------------------
+ * Everything that may change what the kernel shall hold (a manifest, an attached pod, an interface, a
+ * signal) changes the model or the compiler's attachments, and calls controller_want_sync(). When
+ * the event loop has nothing else to do, controller_work() makes one transaction of all of it.
+ *
+ *     waiting for the module -> learn the kernel's endpoints -> full transaction, with sweep -> ready
+ *          ^                                                          |      ^
+ *          +---- the module is unloaded ------------------------------+      | each change: one
+ *                (not ready, no state is lost: ours is whole)                +-- small transaction
+ *
+ * The endpoints are learned before anything is swept, so that a restart closes no pod. A transaction
+ * that fails leaves the kernel as it was; it is tried again after 100 ms, then 200 ms, ... up to 10
+ * s, and the compiler makes the next one a full one.
+ */
+#ifndef SLUICED_CONTROLLER_H
+#define SLUICED_CONTROLLER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ctl/lib/compiler.h"
+#include "ctl/lib/dataplane.h"
+#include "ctl/lib/manifest.h"
+#include "ctl/lib/map.h"
+#include "ctl/lib/model.h"
+#include "ctl/sluiced/attachment.h"
+#include "ctl/sluiced/loop.h"
+
+struct options {
+	const char *node;
+	const char *const *manifests; /* files and directories */
+	size_t n_manifests;
+	const char *socket;
+	const char *const *uplinks; /* none: the interfaces of the default routes */
+	size_t n_uplinks;
+	uint64_t conn_budget; /* bytes; 0: the module's own */
+	unsigned int resync; /* seconds between full transactions; 0: never */
+	bool memory; /* a data plane that forgets, instead of the kernel: for tests */
+};
+
+struct controller {
+	struct loop *loop;
+	const struct options *options;
+	struct sluice_model *model;
+	struct sluice_manifests *manifests;
+	struct sluice_compiler *compiler;
+	struct sluice_dataplane *dp;
+	struct attachments attachments;
+
+	bool learned; /* the kernel's endpoints have been read, once */
+	bool ready; /* the kernel holds a full state of ours, and is there */
+	bool configured; /* the module has what --conn-budget says */
+	bool wanted; /* a transaction */
+	bool full; /* a full one */
+	uint64_t syncs; /* transactions committed */
+	unsigned int failures; /* of transactions, in a row */
+	char *failure; /* why the last transaction failed; NULL: it did not */
+	char *uplink_problem; /* an uplink that is not there; or NULL */
+	struct sluice_map told; /* problems that have been logged, and still stand */
+	struct sluice_map warnings; /* of the data plane, since the last full transaction */
+	struct timer retry;
+	struct timer resync;
+
+	/* Called after each attempt at a transaction; for those who wait for one. */
+	void (*settled)(void *arg);
+	void *settled_arg;
+};
+
+/* Loads the manifests. Errors: one of the paths cannot be read. */
+int controller_init(struct controller *c, struct loop *loop, const struct options *options,
+		    struct sluice_err *err);
+void controller_exit(struct controller *c);
+
+/* Soon: when the loop has nothing else to do. */
+void controller_want_sync(struct controller *c, bool full);
+bool controller_work(struct controller *c); /* whether there was anything to do */
+
+/* Looks for changed manifests. */
+void controller_refresh(struct controller *c);
+
+/* The interface may not be attached yet. */
+struct attachment *controller_attach(struct controller *c, const struct attachment *a);
+void controller_detach(struct controller *c, struct attachment *a);
+/* Is it in the kernel and open? False while its pod is not known, or a transaction is due. */
+bool controller_is_open(const struct controller *c, const struct attachment *a);
+/* Is all that was asked for in the kernel? */
+bool controller_is_settled(const struct controller *c);
+
+/* Looks again at which of the uplinks and of the attached interfaces exist. */
+void controller_check_interfaces(struct controller *c);
+
+/* The module was loaded, or went away. */
+void controller_module_changed(struct controller *c, bool loaded);
+
+/* What the status request answers; without "ok". */
+json_t *controller_status(struct controller *c);
+
+#endif
