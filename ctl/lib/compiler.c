@@ -110,9 +110,8 @@ static void drop_pod_if_unused(struct sluice_compiler *c, struct pod *pod)
 {
 	struct name_key k;
 
-	if (pod->o || pod->endpoints.n || pod->n_peers)
+	if (pod->o || pod->endpoints.n || pod->n_peers || !make_name_key(&k, pod->ns, pod->name))
 		return;
-	make_name_key(&k, pod->ns, pod->name);
 	sluice_map_del(&c->pods, k.text, k.len);
 	free_pod(pod);
 }

@@ -701,15 +701,31 @@ static bool put_port(struct nl_msg *msg, int type, uint16_t port)
 	return !nla_put_u16(msg, type, htons(port));
 }
 
+/*
+ * Text that is too long is cut, and ends in "...": the default deny of a pod that many policies isolate
+ * names them all.
+ */
 static bool put_text(struct nl_msg *msg, int type, const char *text)
 {
-	return !text || !*text || !nla_put_string(msg, type, text);
+	char cut[SLUICE_NAME_LEN];
+
+	if (!text)
+		text = "";
+	if (strlen(text) >= sizeof(cut)) {
+		memcpy(cut, text, sizeof(cut) - 4);
+		memcpy(cut + sizeof(cut) - 4, "...", 4);
+		text = cut;
+	}
+	return !nla_put_string(msg, type, text);
 }
 
 uint32_t sluice_nl_max_backends(uint8_t family)
 {
-	/* Beside them in the nest: the address, port, protocol, name, flags and the array's header. */
-	size_t others = 20 + 8 + 8 + NLA_HDRLEN + SLUICE_NAME_LEN + 8 + NLA_HDRLEN;
+	/*
+	 * Beside them in the nest: the address, port, protocol, name, the array's header, and in a
+	 * dump flags and revision.
+	 */
+	size_t others = 20 + 8 + 8 + NLA_HDRLEN + SLUICE_NAME_LEN + NLA_HDRLEN + 8 + 8;
 
 	return (SLUICE_NL_ATTR_MAX - others) / backend_size(family);
 }
@@ -762,7 +778,7 @@ bool sluice_nl_put_peer(struct nl_msg *msg, const struct sluice_dp_peer *o, bool
 
 	if (good && !key_only)
 		good = put_u32(msg, SLUICE_PEER_A_CLASS, o->class) &&
-		       put_text(msg, SLUICE_PEER_A_NAME, o->name);
+		       (!o->name || put_text(msg, SLUICE_PEER_A_NAME, o->name));
 	return close_nest(msg, nest, good);
 }
 

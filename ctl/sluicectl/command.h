@@ -13,6 +13,9 @@
 
 #define EXIT_USAGE 2
 
+/* What run() returns, with err set, when the value of an option is wrong. */
+#define USAGE 1
+
 struct option_spec {
 	const char *name; /* without its dashes; NULL ends a list */
 	const char *value; /* what its value is called; NULL: it takes none */
@@ -43,7 +46,7 @@ struct command {
 	const char *summary; /* one line */
 	const char *text; /* for the manual and --help; paragraphs separated by an empty line */
 	const struct option_spec *options; /* besides -o and --help, which all have; or NULL */
-	/* 0, or a negative errno with err set. */
+	/* 0; a negative errno, or USAGE, with err set. */
 	int (*run)(const struct invocation *inv, struct sluice_err *err);
 };
 

@@ -76,6 +76,17 @@ static int find_name(const char *(*name)(__u32), unsigned int count, const char 
 	return -1;
 }
 
+__attribute__((format(printf, 2, 3))) static int bad_option(struct sluice_err *err,
+							    const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	sluice_err_vset(err, EINVAL, fmt, ap);
+	va_end(ap);
+	return USAGE;
+}
+
 static int filter_address(const struct invocation *inv, const char *option,
 			  struct sluice_nl_tuple *t, struct sluice_addr *addr, int attr,
 			  struct sluice_err *err)
@@ -86,9 +97,9 @@ static int filter_address(const struct invocation *inv, const char *option,
 	if (!text)
 		return 0;
 	if (!sluice_address_parse(text, &parsed))
-		return sluice_err_set(err, EINVAL, "--%s %s: not an address", option, text);
+		return bad_option(err, "--%s %s: not an address", option, text);
 	if (t->t.family && t->t.family != parsed.family)
-		return sluice_err_set(err, EINVAL, "--src and --dst are of two families");
+		return bad_option(err, "--src and --dst are of two families");
 	t->t.family = parsed.family;
 	*addr = parsed.addr;
 	t->has |= HAS(attr);
@@ -104,7 +115,7 @@ static int filter_port(const struct invocation *inv, const char *option, struct 
 	if (!text)
 		return 0;
 	if (!parse_number(text, 65535, &value))
-		return sluice_err_set(err, EINVAL, "--%s %s: not a port", option, text);
+		return bad_option(err, "--%s %s: not a port", option, text);
 	*port = htons(value);
 	t->has |= HAS(attr);
 	return 0;
@@ -129,7 +140,7 @@ int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter, str
 	text = option_value(inv, "proto");
 	if (text) {
 		if (!parse_protocol(text, &t->t.proto))
-			return sluice_err_set(err, EINVAL, "--proto %s: not a protocol", text);
+			return bad_option(err, "--proto %s: not a protocol", text);
 		t->has |= HAS(SLUICE_TUPLE_A_PROTO);
 	}
 	if (t->has)
@@ -138,7 +149,7 @@ int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter, str
 	if (text) {
 		value = find_name(sluice_state_name, SLUICE_STATE_COUNT, text);
 		if (value < 0)
-			return sluice_err_set(err, EINVAL, "--state %s: not one of %s", text,
+			return bad_option(err, "--state %s: not one of %s", text,
 					      CONN_STATES);
 		filter->state = value;
 		filter->has |= HAS(SLUICE_CONN_A_STATE);
@@ -147,7 +158,7 @@ int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter, str
 	if (text) {
 		value = find_name(sluice_verdict_name, SLUICE_VERDICT_COUNT, text);
 		if (value < 0)
-			return sluice_err_set(err, EINVAL, "--verdict %s: not a verdict", text);
+			return bad_option(err, "--verdict %s: not a verdict", text);
 		filter->verdict = value;
 		filter->has |= HAS(SLUICE_CONN_A_VERDICT);
 	}

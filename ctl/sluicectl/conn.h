@@ -18,15 +18,18 @@
 	  "TCP UDP SCTP ICMP ICMPv6" },                                              \
 	{ "sport", "PORT", "the source port", NULL },                                \
 	{ "port", "PORT", "the destination port", NULL },                            \
-	{ "state", "STATE", "the state, such as established", CONN_STATES },         \
-	{ "verdict", "VERDICT", "allow or deny", "allow deny reject" }
+	{ "state", "STATE", "the state, such as established", CONN_STATES }
+
+/* The module knows how to narrow by all but this. */
+#define CONN_VERDICT_OPTION                                                          \
+	{ "verdict", "VERDICT", "allow, deny or reject", "allow deny reject" }
 
 #define CONN_STATES                                                                  \
 	"denied syn-sent syn-recv established fin-wait close-wait last-ack time-wait " \
 	"close unreplied replied echo-replied sctp-init sctp-established "           \
 	"sctp-shutdown sctp-closed"
 
-/* The options as a filter: o->has tells which attributes count. Errors: EINVAL, names the option. */
+/* The options as a filter: o->has tells which attributes count. 0, or USAGE with err set. */
 int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter,
 		struct sluice_err *err);
 /* Does a connection have what the filter asks for? */

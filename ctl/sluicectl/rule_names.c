@@ -12,11 +12,19 @@ static void free_name(void *value)
 {
 	struct rule_name *name = value;
 
-	if (!name)
-		return;
 	free(name->policy);
 	free(name->rule);
 	free(name);
+}
+
+/* To be freed. */
+static char *name_key(const char *policy, const char *rule)
+{
+	char *key;
+
+	if (asprintf(&key, "%s\n%s", policy, rule) < 0)
+		sluice_alloc_check(NULL);
+	return key;
 }
 
 static int take_rule(struct nlattr **attrs, void *arg, struct sluice_err *err)
@@ -25,6 +33,7 @@ static int take_rule(struct nlattr **attrs, void *arg, struct sluice_err *err)
 	struct sluice_nl_rule rule;
 	struct rule_name *name;
 	void **slot;
+	char *key;
 	int ret;
 
 	if (!attrs[SLUICE_A_RULE])
@@ -37,8 +46,18 @@ static int take_rule(struct nlattr **attrs, void *arg, struct sluice_err *err)
 	name->policy = sluice_strdup(rule.policy);
 	name->rule = sluice_strdup(rule.rule);
 	slot = sluice_map_slot(&names->by_id, &rule.id, sizeof(rule.id));
-	free_name(*slot);
+	if (*slot) {
+		struct rule_name *old = *slot;
+
+		key = name_key(old->policy, old->rule);
+		sluice_map_del(&names->by_name, key, strlen(key));
+		free(key);
+		free_name(old);
+	}
 	*slot = name;
+	key = name_key(rule.policy, rule.rule);
+	*sluice_map_slot(&names->by_name, key, strlen(key)) = name;
+	free(key);
 	return 0;
 }
 
@@ -55,20 +74,16 @@ const struct rule_name *rule_names_find(const struct rule_names *names, uint32_t
 
 uint32_t rule_names_id(const struct rule_names *names, const char *policy, const char *rule)
 {
-	struct sluice_map_entry *entry;
-	struct sluice_map_iter it;
+	char *key = name_key(policy, rule);
+	const struct rule_name *name = sluice_map_get(&names->by_name, key, strlen(key));
 
-	for (entry = sluice_map_first(&names->by_id, &it); entry; entry = sluice_map_next(&it)) {
-		const struct rule_name *name = entry->value;
-
-		if (!strcmp(name->policy, policy) && !strcmp(name->rule, rule))
-			return name->id;
-	}
-	return 0;
+	free(key);
+	return name ? name->id : 0;
 }
 
 void rule_names_clear(struct rule_names *names)
 {
+	sluice_map_clear(&names->by_name, NULL);
 	sluice_map_clear(&names->by_id, free_name);
 }
 

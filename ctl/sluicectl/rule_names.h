@@ -12,7 +12,8 @@
 
 /* All zero is empty. */
 struct rule_names {
-	struct sluice_map by_id;
+	struct sluice_map by_id; /* owns the names */
+	struct sluice_map by_name; /* key: policy, line feed, rule */
 };
 
 struct rule_name {

@@ -365,7 +365,7 @@ int controller_init(struct controller *c, struct loop *loop, const struct option
 	c->model = sluice_model_new();
 	c->manifests = sluice_manifests_new(c->model);
 	c->compiler = sluice_compiler_new(c->model, options->node);
-	c->dp = options->memory ? sluice_dataplane_memory_new() :
+	c->dp = options->memory ? sluice_memory_new() :
 				  sluice_dataplane_netlink_new(take_warning, c);
 	for (size_t i = 0; i < options->n_manifests; i++) {
 		ret = sluice_manifests_load(c->manifests, options->manifests[i], err);

@@ -38,6 +38,7 @@ export PROBE_TIMEOUT=$((1500 * SLOWER))
 
 declare -A IP4 IP6	     # addresses of pods, by "namespace/name", and of nodes, by name
 declare -A NODE_OF	     # where a pod runs
+declare -A RESULT	     # of its ADD, which the runtime hands back to CHECK and DEL
 declare -A CONTROLLER	     # process ids, by node
 declare -A BACKGROUND	     # process ids of flows and sniffers, by name
 declare -A ANCHOR	     # process ids of something that always runs on a node
@@ -423,11 +424,13 @@ pod_scheduled() {
 
 # The runtime's part: a network namespace, and a call of the CNI plugin.
 cni() { # cni COMMAND NAMESPACE/NAME
-	local key=$2 node=${NODE_OF[$2]}
+	local key=$2 node=${NODE_OF[$2]} config
+	config=$(<"$RUN/$node.conf")
+	[ -z "${RESULT[$key]:-}" ] || config="${config%\}}, \"prevResult\": ${RESULT[$key]}}"
 	"$TOOLS/netns" exec "$node" env CNI_COMMAND="$1" CNI_CONTAINERID="c-${key/\//-}" CNI_IFNAME=eth0 \
 		CNI_NETNS="/run/netns/${key/\//.}" CNI_PATH="$BIN" \
 		CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=${key%/*};K8S_POD_NAME=${key#*/}" \
-		"$BIN/sluice-cni" <"$RUN/$node.conf"
+		"$BIN/sluice-cni" <<<"$config"
 }
 
 pod_add() { # pod_add NAMESPACE/NAME: attach, and tell the cluster
@@ -437,6 +440,7 @@ pod_add() { # pod_add NAMESPACE/NAME: attach, and tell the cluster
 		note "ADD of $key: $result $(cat "$WORK/cni.stderr")"
 		return 1
 	fi
+	RESULT[$key]=$result
 	while [[ $result =~ '"address": '\"([^\"/]+)/ || $result =~ '"address":'\"([^\"/]+)/ ]]; do
 		line=${BASH_REMATCH[1]}
 		[[ $line == *:* ]] && IP6[$key]=$line || IP4[$key]=$line
@@ -468,7 +472,7 @@ pod_del() { # pod_del NAMESPACE/NAME
 	unmanifest "pod-${key/\//-}.yaml"
 	cni DEL "$key"
 	gone "${key/\//.}"
-	unset "IP4[$key]" "IP6[$key]" "NODE_OF[$key]"
+	unset "IP4[$key]" "IP6[$key]" "NODE_OF[$key]" "RESULT[$key]"
 }
 
 ### Traffic ##################################################################################
