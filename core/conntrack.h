@@ -16,7 +16,8 @@
  * A reset counts only when its sequence number lies between what the receiver last acknowledged
  * and the end of the window it last offered (RFC 5961: anything else is ignored or challenged by
  * the receiver, so the connection lives on). A connection that was first seen in mid-stream
- * (Sluice was loaded under traffic) starts in ESTABLISHED and learns its window as it goes.
+ * (Sluice was loaded under traffic) starts in MIDSTREAM, learns its window as it goes, and is
+ * ESTABLISHED once the other side has been heard: a stray ACK to nobody must not hold memory for a day.
  */
 #ifndef SLUICE_CORE_CONNTRACK_H
 #define SLUICE_CORE_CONNTRACK_H
@@ -45,7 +46,8 @@
 	X(SCTP_INIT, "sctp-init", 30, UNREPLIED) \
 	X(SCTP_ESTABLISHED, "sctp-established", 86400, ESTABLISHED) \
 	X(SCTP_SHUTDOWN, "sctp-shutdown", 10, CLOSING) \
-	X(SCTP_CLOSED, "sctp-closed", 10, CLOSING)
+	X(SCTP_CLOSED, "sctp-closed", 10, CLOSING) \
+	X(TCP_MIDSTREAM, "mid-stream", 300, UNREPLIED) /* picked up, the other side not yet heard */
 
 enum sluice_state {
 #define X(sym, name, timeout, class) SLUICE_STATE_##sym,
@@ -243,6 +245,10 @@ static __always_inline __u8 sluice_tcp_next(__u8 state, __u8 dir, struct sluice_
 		if (dir != SLUICE_DIR_ORIGINAL)
 			return state;
 		break;
+	case SLUICE_STATE_TCP_MIDSTREAM:
+		if (dir == SLUICE_DIR_ORIGINAL)
+			return state;
+		break;
 	case SLUICE_STATE_TCP_TIME_WAIT:
 	case SLUICE_STATE_TCP_CLOSE:
 		return state;
@@ -301,7 +307,7 @@ static __always_inline __u8 sluice_state_first(__u8 proto, const struct sluice_l
 		sluice_tcp_record(&tcp[SLUICE_DIR_ORIGINAL], p);
 		if (sluice_tcp_opens(p->flags))
 			return SLUICE_STATE_TCP_SYN_SENT;
-		return SLUICE_STATE_TCP_ESTABLISHED; /* picked up in mid-stream */
+		return SLUICE_STATE_TCP_MIDSTREAM;
 	case SLUICE_PROTO_SCTP:
 		switch (p->flags) {
 		case SLUICE_SCTP_INIT:

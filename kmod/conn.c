@@ -438,6 +438,7 @@ struct sluice_conn *sluice_conn_create(struct sluice_conns *cs, const struct slu
 	c->last_seen = (u32)jiffies;
 	c->created = c->last_seen;
 	c->wheel_cpu = raw_smp_processor_id();
+	c->wheel_slot = SLUICE_WHEEL_NOWHERE;
 	INIT_HLIST_NODE(&c->wheel);
 	if (in->original.proto == SLUICE_PROTO_TCP && in->l4)
 		sluice_state_first(SLUICE_PROTO_TCP, in->l4, c->tcp);

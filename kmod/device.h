@@ -25,7 +25,8 @@ struct sluice_endpoint;
 #define SLUICE_DEVICE_BUCKETS 256 /* a node has up to some hundred pods */
 
 struct sluice_device {
-	struct net_device *dev; /* NULL once it is let go; under sn->mutex, read under RCU: READ_ONCE */
+	struct net_device
+		*dev; /* NULL once it is let go; under sn->mutex, read under RCU: READ_ONCE */
 	struct sluice_net *sn; /* written once; alive while dev is not NULL */
 	u32 ifindex; /* written once */
 	bool uplink; /* under sn->mutex, read under RCU; changes while nothing is visible on it */

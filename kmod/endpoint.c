@@ -51,8 +51,7 @@ static void find_versions(struct sluice_net *sn, u32 ifindex, struct sluice_vers
 
 	memset(v, 0, sizeof(*v));
 	sluice_hash_for_each(link, h, b, jhash_1word(ifindex, h->seed)) {
-		struct sluice_endpoint *ep =
-			container_of(link, struct sluice_endpoint, node.link);
+		struct sluice_endpoint *ep = container_of(link, struct sluice_endpoint, node.link);
 
 		if (ep->ifindex == ifindex)
 			sluice_versions_add(sn, v, &ep->node);

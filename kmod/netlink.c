@@ -14,10 +14,7 @@
 #include "service.h"
 #include "transaction.h"
 
-#define NAME \
-	{ \
-		.type = NLA_NUL_STRING, .len = SLUICE_NAME_LEN - 1 \
-	}
+#define NAME { .type = NLA_NUL_STRING, .len = SLUICE_NAME_LEN - 1 }
 #define ADDR NLA_POLICY_RANGE(NLA_BINARY, 4, 16)
 
 static const struct nla_policy service_policy[SLUICE_SERVICE_A_MAX + 1] = {
@@ -128,11 +125,10 @@ int sluice_reply_u32(struct genl_info *info, int type, u32 value)
 	return genlmsg_reply(skb, info);
 }
 
-/* Words about a missing attribute; the ack names it by number, too. */
-#define require(extack, nest, tb, type)                                              \
-	(NL_REQ_ATTR_CHECK(extack, nest, tb, type) ?                                 \
-		 sluice_refuse(extack, nest, #type " is missing", -EINVAL) :         \
-		 0)
+/* Is an attribute missing? The ack then says so in words, and names it by number, too. */
+#define lacks(extack, nest, tb, type)                 \
+	(NL_REQ_ATTR_CHECK(extack, nest, tb, type) && \
+	 sluice_refuse(extack, nest, #type " is missing", -EINVAL))
 
 static void get_string(const struct nlattr *attr, const char **s, u32 *len)
 {
@@ -150,10 +146,11 @@ static int get_service_key(struct nlattr *nest, struct nlattr **tb, struct sluic
 {
 	int err;
 
-	err = require(extack, nest, tb, SLUICE_SERVICE_A_ADDR) ?:
-	      require(extack, nest, tb, SLUICE_SERVICE_A_PORT) ?:
-	      require(extack, nest, tb, SLUICE_SERVICE_A_PROTO) ?:
-	      sluice_get_addr(tb[SLUICE_SERVICE_A_ADDR], &key->addr, &key->family, extack);
+	if (lacks(extack, nest, tb, SLUICE_SERVICE_A_ADDR) ||
+	    lacks(extack, nest, tb, SLUICE_SERVICE_A_PORT) ||
+	    lacks(extack, nest, tb, SLUICE_SERVICE_A_PROTO))
+		return -EINVAL;
+	err = sluice_get_addr(tb[SLUICE_SERVICE_A_ADDR], &key->addr, &key->family, extack);
 	if (err)
 		return err;
 	key->port = nla_get_be16(tb[SLUICE_SERVICE_A_PORT]);
@@ -185,9 +182,8 @@ static int change_service(struct sluice_net *sn, struct nlattr *nest, bool set,
 		return err;
 	if (!set)
 		return sluice_service_del(sn, &a.key);
-	err = require(extack, nest, tb, SLUICE_SERVICE_A_NAME);
-	if (err)
-		return err;
+	if (lacks(extack, nest, tb, SLUICE_SERVICE_A_NAME))
+		return -EINVAL;
 	get_string(tb[SLUICE_SERVICE_A_NAME], &a.name, &a.name_len);
 	a.flags = get_u32_or_0(tb[SLUICE_SERVICE_A_FLAGS]);
 	backends = tb[SLUICE_SERVICE_A_BACKENDS];
@@ -216,9 +212,10 @@ static int change_peer(struct sluice_net *sn, struct nlattr *nest, bool set,
 	err = nla_parse_nested(tb, SLUICE_PEER_A_MAX, nest, peer_policy, extack);
 	if (err)
 		return err;
-	err = require(extack, nest, tb, SLUICE_PEER_A_ADDR) ?:
-	      require(extack, nest, tb, SLUICE_PEER_A_PLEN) ?:
-	      sluice_get_addr(tb[SLUICE_PEER_A_ADDR], &a.addr, &a.family, extack);
+	if (lacks(extack, nest, tb, SLUICE_PEER_A_ADDR) ||
+	    lacks(extack, nest, tb, SLUICE_PEER_A_PLEN))
+		return -EINVAL;
+	err = sluice_get_addr(tb[SLUICE_PEER_A_ADDR], &a.addr, &a.family, extack);
 	if (err)
 		return err;
 	a.plen = nla_get_u8(tb[SLUICE_PEER_A_PLEN]);
@@ -232,9 +229,8 @@ static int change_peer(struct sluice_net *sn, struct nlattr *nest, bool set,
 				     "the address has bits behind its prefix", -EINVAL);
 	if (!set)
 		return sluice_peer_del(sn, &a);
-	err = require(extack, nest, tb, SLUICE_PEER_A_CLASS);
-	if (err)
-		return err;
+	if (lacks(extack, nest, tb, SLUICE_PEER_A_CLASS))
+		return -EINVAL;
 	a.class = nla_get_u32(tb[SLUICE_PEER_A_CLASS]);
 	get_string(tb[SLUICE_PEER_A_NAME], &a.name, &a.name_len);
 	return sluice_peer_set(sn, &a);
@@ -250,16 +246,14 @@ static int change_rule(struct sluice_net *sn, struct nlattr *nest, bool set,
 	err = nla_parse_nested(tb, SLUICE_RULE_A_MAX, nest, rule_policy, extack);
 	if (err)
 		return err;
-	err = require(extack, nest, tb, SLUICE_RULE_A_ID);
-	if (err)
-		return err;
+	if (lacks(extack, nest, tb, SLUICE_RULE_A_ID))
+		return -EINVAL;
 	a.id = nla_get_u32(tb[SLUICE_RULE_A_ID]);
 	if (!set)
 		return sluice_rule_del(sn, a.id);
-	err = require(extack, nest, tb, SLUICE_RULE_A_POLICY) ?:
-	      require(extack, nest, tb, SLUICE_RULE_A_RULE);
-	if (err)
-		return err;
+	if (lacks(extack, nest, tb, SLUICE_RULE_A_POLICY) ||
+	    lacks(extack, nest, tb, SLUICE_RULE_A_RULE))
+		return -EINVAL;
 	get_string(tb[SLUICE_RULE_A_POLICY], &a.policy, &a.policy_len);
 	get_string(tb[SLUICE_RULE_A_RULE], &a.rule, &a.rule_len);
 	return sluice_rule_set(sn, &a);
@@ -276,16 +270,14 @@ static int change_ruleset(struct sluice_net *sn, struct nlattr *nest, bool set,
 	err = nla_parse_nested(tb, SLUICE_RULESET_A_MAX, nest, ruleset_policy, extack);
 	if (err)
 		return err;
-	err = require(extack, nest, tb, SLUICE_RULESET_A_ID);
-	if (err)
-		return err;
+	if (lacks(extack, nest, tb, SLUICE_RULESET_A_ID))
+		return -EINVAL;
 	a.id = nla_get_u32(tb[SLUICE_RULESET_A_ID]);
 	if (!set)
 		return sluice_ruleset_del(sn, a.id);
-	err = require(extack, nest, tb, SLUICE_RULESET_A_SIZE) ?:
-	      require(extack, nest, tb, SLUICE_RULESET_A_DATA);
-	if (err)
-		return err;
+	if (lacks(extack, nest, tb, SLUICE_RULESET_A_SIZE) ||
+	    lacks(extack, nest, tb, SLUICE_RULESET_A_DATA))
+		return -EINVAL;
 	a.size = nla_get_u32(tb[SLUICE_RULESET_A_SIZE]);
 	a.offset = get_u32_or_0(tb[SLUICE_RULESET_A_OFFSET]);
 	a.data = nla_data(tb[SLUICE_RULESET_A_DATA]);
@@ -325,18 +317,16 @@ static int change_endpoint(struct sluice_net *sn, struct nlattr *nest, bool set,
 	err = nla_parse_nested(tb, SLUICE_ENDPOINT_A_MAX, nest, endpoint_policy, extack);
 	if (err)
 		return err;
-	err = require(extack, nest, tb, SLUICE_ENDPOINT_A_IFINDEX);
-	if (err)
-		return err;
+	if (lacks(extack, nest, tb, SLUICE_ENDPOINT_A_IFINDEX))
+		return -EINVAL;
 	a.ifindex = nla_get_u32(tb[SLUICE_ENDPOINT_A_IFINDEX]);
 	if (!set) {
 		/* It may have vanished with its interface a moment ago: that is as good. */
 		err = sluice_endpoint_del(sn, a.ifindex);
 		return err == -ENOENT ? 0 : err;
 	}
-	err = require(extack, nest, tb, SLUICE_ENDPOINT_A_NAME);
-	if (err)
-		return err;
+	if (lacks(extack, nest, tb, SLUICE_ENDPOINT_A_NAME))
+		return -EINVAL;
 	err = get_endpoint_addrs(nest, &a, extack);
 	if (err)
 		return err;
@@ -360,9 +350,8 @@ static int change_uplink(struct sluice_net *sn, struct nlattr *nest, bool set,
 	err = nla_parse_nested(tb, SLUICE_UPLINK_A_MAX, nest, uplink_policy, extack);
 	if (err)
 		return err;
-	err = require(extack, nest, tb, SLUICE_UPLINK_A_IFINDEX);
-	if (err)
-		return err;
+	if (lacks(extack, nest, tb, SLUICE_UPLINK_A_IFINDEX))
+		return -EINVAL;
 	ifindex = nla_get_u32(tb[SLUICE_UPLINK_A_IFINDEX]);
 	if (!set) {
 		err = sluice_uplink_del(sn, ifindex);
@@ -581,8 +570,7 @@ static int put_stats(struct sk_buff *skb, struct sluice_net *sn)
 	struct sluice_stats s;
 
 	sluice_stats_sum(sn, &s);
-#define PUT(type, field) \
-	nla_put_u64_64bit(skb, SLUICE_STATS_A_##type, s.field, SLUICE_STATS_A_PAD)
+#define PUT(type, field) nla_put_u64_64bit(skb, SLUICE_STATS_A_##type, s.field, SLUICE_STATS_A_PAD)
 	if (!nest || nla_put(skb, SLUICE_STATS_A_DROPS, sizeof(s.drops), s.drops) ||
 	    PUT(HITS, hits) || PUT(MISSES, misses) || PUT(CREATED, created) ||
 	    PUT(EXPIRED, expired) ||
@@ -869,10 +857,12 @@ static int dump_table(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len ? skb->len : err;
 }
 
-#define DUMP(name)                                                                      \
-	{                                                                               \
-		.cmd = SLUICE_CMD_##name, .flags = GENL_ADMIN_PERM, .start = dump_start, \
-		.dumpit = dump_table,                                                   \
+#define DUMP(name)                        \
+	{                                 \
+		.cmd = SLUICE_CMD_##name, \
+		.flags = GENL_ADMIN_PERM, \
+		.start = dump_start,      \
+		.dumpit = dump_table,     \
 	}
 
 static const struct genl_ops ops[] = {

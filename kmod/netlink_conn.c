@@ -23,9 +23,9 @@ const struct nla_policy sluice_conn_policy[SLUICE_CONN_A_MAX + 1] = {
 	[SLUICE_CONN_A_ORIGINAL] = NLA_POLICY_NESTED(tuple_policy),
 	[SLUICE_CONN_A_REPLY] = NLA_POLICY_NESTED(tuple_policy),
 	[SLUICE_CONN_A_STATE] = NLA_POLICY_MAX(NLA_U8, SLUICE_STATE_COUNT - 1),
-	[SLUICE_CONN_A_FLAGS] = NLA_POLICY_MASK(NLA_U32, SLUICE_CONN_SERVICE | SLUICE_CONN_DENIED |
-								 SLUICE_CONN_NODE |
-								 SLUICE_CONN_PORT_REMAPPED),
+	[SLUICE_CONN_A_FLAGS] =
+		NLA_POLICY_MASK(NLA_U32, SLUICE_CONN_SERVICE | SLUICE_CONN_DENIED |
+						 SLUICE_CONN_NODE | SLUICE_CONN_PORT_REMAPPED),
 	[SLUICE_CONN_A_TIMEOUT] = { .type = NLA_U32 },
 	[SLUICE_CONN_A_VERDICT] = NLA_POLICY_MAX(NLA_U8, SLUICE_VERDICT_COUNT - 1),
 	[SLUICE_CONN_A_REASON] = NLA_POLICY_MAX(NLA_U8, SLUICE_REASON_COUNT - 1),
@@ -357,8 +357,7 @@ static int put_trace(struct sk_buff *skb, const struct sluice_tuple *t,
 		return -EMSGSIZE;
 	if (r->service && j->reason != SLUICE_REASON_NO_ENDPOINTS) {
 		backend = nla_nest_start(skb, SLUICE_TRACE_A_BACKEND);
-		if (!backend ||
-		    sluice_put_addr(skb, SLUICE_TUPLE_A_DST, &r->backend, t->family) ||
+		if (!backend || sluice_put_addr(skb, SLUICE_TUPLE_A_DST, &r->backend, t->family) ||
 		    nla_put_be16(skb, SLUICE_TUPLE_A_DPORT, r->backend_port))
 			return -EMSGSIZE;
 		nla_nest_end(skb, backend);
@@ -522,8 +521,7 @@ void sluice_event_send(struct sluice_net *sn, u8 type, const struct sluice_conn_
 	nest = nla_nest_start(skb, SLUICE_A_EVENT);
 	if (!nest || nla_put_u8(skb, SLUICE_EVENT_A_TYPE, type) ||
 	    nla_put_u32(skb, SLUICE_EVENT_A_SEQUENCE, sequence) ||
-	    nla_put_u64_64bit(skb, SLUICE_EVENT_A_TIME, ktime_get_real_ns(),
-			      SLUICE_EVENT_A_PAD) ||
+	    nla_put_u64_64bit(skb, SLUICE_EVENT_A_TIME, ktime_get_real_ns(), SLUICE_EVENT_A_PAD) ||
 	    sluice_put_conn(skb, SLUICE_EVENT_A_CONN, v))
 		goto free;
 	nla_nest_end(skb, nest);

@@ -15,8 +15,7 @@ static u32 peer_hash(const struct sluice_hash *h, const struct sluice_addr *addr
 	return jhash2((__force const u32 *)addr->w, 4, h->seed ^ last);
 }
 
-static bool peer_is(const struct sluice_peer *p, const struct sluice_addr *addr, u8 family,
-		    u8 plen)
+static bool peer_is(const struct sluice_peer *p, const struct sluice_addr *addr, u8 family, u8 plen)
 {
 	return p->plen == plen && p->family == family && sluice_addr_equal(&p->addr, addr);
 }

@@ -144,7 +144,8 @@ static const struct sheet sheets[] = {
 	  offsetof(struct sluice_net, services), show_service },
 	{ "endpoints", "NAME IFINDEX INTERFACE STATE INGRESS EGRESS REVISION ADDRESSES CONTAINER\n",
 	  offsetof(struct sluice_net, endpoints), show_endpoint },
-	{ "policies", "ID POLICY RULE REVISION\n", offsetof(struct sluice_net, rules), show_policy },
+	{ "policies", "ID POLICY RULE REVISION\n", offsetof(struct sluice_net, rules),
+	  show_policy },
 	{ "peers", "PREFIX CLASS REVISION NAME\n", offsetof(struct sluice_net, peers), show_peer },
 };
 

@@ -29,8 +29,7 @@ static void find_versions(struct sluice_net *sn, u32 id, struct sluice_versions 
 
 	memset(v, 0, sizeof(*v));
 	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed)) {
-		struct sluice_rule_name *r =
-			container_of(link, struct sluice_rule_name, node.link);
+		struct sluice_rule_name *r = container_of(link, struct sluice_rule_name, node.link);
 
 		if (r->id == id)
 			sluice_versions_add(sn, v, &r->node);

@@ -123,8 +123,8 @@ static u32 backend_alloc(struct sluice_net *sn, int *err)
 			return 0;
 		}
 		if (!bs->segments[segment]) {
-			bs->segments[segment] = kvcalloc(SLUICE_BACKENDS_PER_SEGMENT, sizeof(*b),
-							 GFP_KERNEL);
+			bs->segments[segment] =
+				kvcalloc(SLUICE_BACKENDS_PER_SEGMENT, sizeof(*b), GFP_KERNEL);
 			if (!bs->segments[segment]) {
 				*err = -ENOMEM;
 				return 0;
@@ -295,8 +295,7 @@ undo:
 	return err;
 }
 
-int sluice_service_set(struct sluice_net *sn, const struct sluice_service_args *a,
-		       const char **why)
+int sluice_service_set(struct sluice_net *sn, const struct sluice_service_args *a, const char **why)
 {
 	u32 hash = sluice_service_hash(&sn->services.hash, &a->key);
 	u32 bytes = a->n_backends * (a->key.family == SLUICE_IPV4 ? sizeof(struct sluice_backend4) :
@@ -399,8 +398,8 @@ int sluice_services_init(struct sluice_net *sn)
 	int err;
 
 	INIT_LIST_HEAD(&sn->vips_touched);
-	sn->backends.segments = kvcalloc(SLUICE_BACKEND_SEGMENTS, sizeof(*sn->backends.segments),
-					 GFP_KERNEL);
+	sn->backends.segments =
+		kvcalloc(SLUICE_BACKEND_SEGMENTS, sizeof(*sn->backends.segments), GFP_KERNEL);
 	if (!sn->backends.segments)
 		return -ENOMEM;
 	err = sluice_hash_init(&sn->vips, &sn->mutex);

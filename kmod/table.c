@@ -104,8 +104,7 @@ int sluice_table_init(struct sluice_net *sn, struct sluice_table *t,
 	return sluice_hash_init(&t->hash, &sn->mutex);
 }
 
-static void unlink_and_release(struct sluice_net *sn, struct sluice_table *t,
-			       struct sluice_node *n)
+static void unlink_and_release(struct sluice_net *sn, struct sluice_table *t, struct sluice_node *n)
 {
 	list_del_init(&n->txn);
 	sluice_hash_remove(&t->hash, &n->link);

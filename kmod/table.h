@@ -80,11 +80,10 @@ struct sluice_cursor {
 	u32 index; /* visible links of that bucket that are done */
 };
 
-#define sluice_hash_buckets(h) \
-	rcu_dereference_check((h)->buckets, lockdep_is_held((h)->lock))
+#define sluice_hash_buckets(h) rcu_dereference_check((h)->buckets, lockdep_is_held((h)->lock))
 
 /* Walks the links of one bucket, under RCU or sn->mutex. Compare link->hash before the key. */
-#define sluice_hash_for_each(link, h, b, value)                                        \
+#define sluice_hash_for_each(link, h, b, value)                                           \
 	hlist_for_each_entry_rcu(link, &(b)->heads[(value) & (b)->mask], slot[(b)->slot], \
 				 lockdep_is_held((h)->lock))
 

@@ -22,13 +22,10 @@ struct sluice_wheel *sluice_wheel_alloc(int cpu)
 	return w;
 }
 
-/* wheel_slot of a connection that the worker has taken: it hangs in a list of the worker's. */
-#define SLOT_TAKEN 0xffff
-
 /* Under the wheel's lock. */
 static bool hangs(const struct sluice_conn *c)
 {
-	return !hlist_unhashed(&c->wheel) && c->wheel_slot != SLOT_TAKEN;
+	return !hlist_unhashed(&c->wheel) && c->wheel_slot != SLUICE_WHEEL_NOWHERE;
 }
 
 static void hang(struct sluice_wheel *w, struct sluice_conn *c, u8 class, u32 seconds)
@@ -64,8 +61,10 @@ bool sluice_wheel_del(struct sluice_wheel *w, struct sluice_conn *c)
 
 	spin_lock_bh(&w->lock);
 	hung = hangs(c);
-	if (hung)
+	if (hung) {
 		unhang(w, c);
+		c->wheel_slot = SLUICE_WHEEL_NOWHERE;
+	}
 	spin_unlock_bh(&w->lock);
 	return hung;
 }
@@ -121,7 +120,7 @@ unsigned int sluice_wheel_turn(struct sluice_wheel *w, unsigned int n, struct hl
 				looked++;
 				unhang(w, c);
 				if (!left) {
-					c->wheel_slot = SLOT_TAKEN;
+					c->wheel_slot = SLUICE_WHEEL_NOWHERE;
 					hlist_add_head(&c->wheel, dead);
 					continue;
 				}
@@ -159,8 +158,10 @@ struct sluice_conn *sluice_wheel_victim(struct sluice_wheel *w, u8 class)
 		c = hlist_entry(w->slot[class][slot].first, struct sluice_conn, wheel);
 		unhang(w, c);
 		real = sluice_state_class(READ_ONCE(c->state));
-		if (real <= class)
+		if (real <= class) {
+			c->wheel_slot = SLUICE_WHEEL_NOWHERE;
 			break;
+		}
 		/* It was promoted since it was hung here: to its own class, not out. */
 		hang(w, c, real, time_left(c));
 		c = NULL;

@@ -32,11 +32,17 @@ struct object {
 	};
 };
 
+/* The endpoints of one address: two while it moves from one pod to another; the newer one has it. */
+struct holders {
+	struct object **v;
+	size_t n;
+};
+
 struct memory {
 	struct sluice_dataplane dp;
 	struct sluice_map tables[KINDS]; /* key -> struct object */
 	struct sluice_map service_addrs; /* address -> number of its ports */
-	struct sluice_map endpoint_addrs; /* address -> struct object of the endpoint */
+	struct sluice_map endpoint_addrs; /* address -> struct holders */
 	unsigned int peer_lengths[2][129];
 	bool open;
 	uint32_t revision;
@@ -328,17 +334,36 @@ static void count_service_addr(struct memory *m, const struct sluice_dp_service 
 		sluice_map_del(&m->service_addrs, key, sizeof(key));
 }
 
+static void free_holders(void *value)
+{
+	free(((struct holders *)value)->v);
+	free(value);
+}
+
 static void index_endpoint(struct memory *m, struct object *o, bool add)
 {
 	unsigned char key[ADDR_KEY];
-	size_t i;
+	struct holders **slot, *h;
+	size_t i, k, n;
 
 	for (i = 0; i < o->endpoint.n_addrs; i++) {
 		addr_key(&o->endpoint.addrs[i].addr, o->endpoint.addrs[i].family, key);
-		if (add)
-			*sluice_map_slot(&m->endpoint_addrs, key, sizeof(key)) = o;
-		else if (sluice_map_get(&m->endpoint_addrs, key, sizeof(key)) == o)
+		slot = (struct holders **)sluice_map_slot(&m->endpoint_addrs, key, sizeof(key));
+		if (!*slot)
+			*slot = sluice_zalloc(sizeof(**slot));
+		h = *slot;
+		for (k = n = 0; k < h->n; k++)
+			if (h->v[k] != o)
+				h->v[n++] = h->v[k];
+		h->n = n;
+		if (add) {
+			h->v = sluice_realloc(h->v, h->n + 1, sizeof(*h->v));
+			h->v[h->n++] = o;
+		}
+		if (!h->n) {
 			sluice_map_del(&m->endpoint_addrs, key, sizeof(key));
+			free_holders(h);
+		}
 	}
 }
 
@@ -474,7 +499,7 @@ static void close_memory(struct sluice_dataplane *dp)
 	for (kind = 0; kind < KINDS; kind++)
 		sluice_map_clear(&m->tables[kind], free_object);
 	sluice_map_clear(&m->service_addrs, NULL);
-	sluice_map_clear(&m->endpoint_addrs, NULL);
+	sluice_map_clear(&m->endpoint_addrs, free_holders);
 	free(m->pending);
 	free(m);
 }
@@ -544,11 +569,11 @@ static const struct sluice_dp_endpoint *find_endpoint(const struct memory *m,
 						      uint8_t family)
 {
 	unsigned char key[ADDR_KEY];
-	const struct object *o;
+	const struct holders *h;
 
 	addr_key(addr, family, key);
-	o = sluice_map_get(&m->endpoint_addrs, key, sizeof(key));
-	return o ? &o->endpoint : NULL;
+	h = sluice_map_get(&m->endpoint_addrs, key, sizeof(key));
+	return h ? &h->v[h->n - 1]->endpoint : NULL;
 }
 
 static const struct sluice_ruleset *find_ruleset(const struct memory *m, uint32_t id)

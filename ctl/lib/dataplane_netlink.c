@@ -87,8 +87,8 @@ static bool put_object(struct nl_msg *msg, int type, const void *o, bool key_onl
 	case SLUICE_A_RULE:
 		return sluice_nl_put_rule(msg, o, key_only);
 	case SLUICE_A_RULESET:
-		return sluice_nl_put_ruleset(msg, piece->id, piece->size, piece->offset, piece->data,
-					     piece->len);
+		return sluice_nl_put_ruleset(msg, piece->id, piece->size, piece->offset,
+					     piece->data, piece->len);
 	case SLUICE_A_ENDPOINT:
 		return sluice_nl_put_endpoint(msg, o, key_only);
 	case SLUICE_A_UPLINK:
@@ -143,8 +143,10 @@ static int netlink_begin(struct sluice_dataplane *dp, struct sluice_err *err)
 	}
 	ret = sluice_nl_call(&self->nl, sluice_nl_message(&self->nl, SLUICE_CMD_BEGIN, 0, err),
 			     take_revision, &revision, err);
-	if (ret == -ENOPROTOOPT)
+	if (ret == -ENOPROTOOPT) {
 		sluice_nl_close(&self->nl);
+		return ret;
+	}
 	return ret ? sluice_err_prefix(err, "begin") : 0;
 }
 
@@ -155,9 +157,8 @@ static void netlink_abort(struct sluice_dataplane *dp)
 	drop_message(self);
 	/* The kernel may have ended it already; and closing the socket would do the same. */
 	if (self->nl.sock)
-		sluice_nl_call(&self->nl,
-			       sluice_nl_message(&self->nl, SLUICE_CMD_ABORT, 0, NULL), NULL, NULL,
-			       NULL);
+		sluice_nl_call(&self->nl, sluice_nl_message(&self->nl, SLUICE_CMD_ABORT, 0, NULL),
+			       NULL, NULL, NULL);
 }
 
 static int netlink_commit(struct sluice_dataplane *dp, bool sweep, struct sluice_err *err)
@@ -187,7 +188,8 @@ static int netlink_set_service(struct sluice_dataplane *dp, const struct sluice_
 	if (o->n_backends > max && self->warn) {
 		snprintf(text, sizeof(text),
 			 "service %s has %u backends, of which the first %u are used: the module "
-			 "takes no more", o->name, o->n_backends, max);
+			 "takes no more",
+			 o->name, o->n_backends, max);
 		self->warn(self->warn_arg, text);
 	}
 	return put(self, SLUICE_CMD_UPDATE, SLUICE_A_SERVICE, o, err);
@@ -217,19 +219,17 @@ static int netlink_del_ruleset(struct sluice_dataplane *dp, const struct sluice_
 	return put(self_of(dp), SLUICE_CMD_DELETE, SLUICE_A_RULESET, &piece, err);
 }
 
-#define SET(noun, attr)                                                              \
-	static int netlink_set_##noun(struct sluice_dataplane *dp,                   \
-				      const struct sluice_dp_##noun *o,              \
-				      struct sluice_err *err)                        \
-	{                                                                            \
-		return put(self_of(dp), SLUICE_CMD_UPDATE, attr, o, err);            \
+#define SET(noun, attr)                                                                         \
+	static int netlink_set_##noun(struct sluice_dataplane *dp,                              \
+				      const struct sluice_dp_##noun *o, struct sluice_err *err) \
+	{                                                                                       \
+		return put(self_of(dp), SLUICE_CMD_UPDATE, attr, o, err);                       \
 	}
-#define DEL(noun, attr)                                                              \
-	static int netlink_del_##noun(struct sluice_dataplane *dp,                   \
-				      const struct sluice_dp_##noun *o,              \
-				      struct sluice_err *err)                        \
-	{                                                                            \
-		return put(self_of(dp), SLUICE_CMD_DELETE, attr, o, err);            \
+#define DEL(noun, attr)                                                                         \
+	static int netlink_del_##noun(struct sluice_dataplane *dp,                              \
+				      const struct sluice_dp_##noun *o, struct sluice_err *err) \
+	{                                                                                       \
+		return put(self_of(dp), SLUICE_CMD_DELETE, attr, o, err);                       \
 	}
 DEL(service, SLUICE_A_SERVICE)
 SET(peer, SLUICE_A_PEER)
@@ -285,4 +285,9 @@ struct sluice_dataplane *sluice_dataplane_netlink_new(sluice_dataplane_warning w
 uint32_t sluice_dataplane_netlink_revision(const struct sluice_dataplane *dp)
 {
 	return ((const struct netlink_dataplane *)dp)->revision;
+}
+
+int sluice_dataplane_netlink_family(const struct sluice_dataplane *dp)
+{
+	return ((const struct netlink_dataplane *)dp)->nl.family;
 }

@@ -23,5 +23,10 @@ struct sluice_dataplane *sluice_dataplane_netlink_new(sluice_dataplane_warning w
 
 /* The revision of the last commit. */
 uint32_t sluice_dataplane_netlink_revision(const struct sluice_dataplane *dp);
+/*
+ * The number of the family that its socket speaks to, 0 without one. Each load of the module has
+ * another.
+ */
+int sluice_dataplane_netlink_family(const struct sluice_dataplane *dp);
 
 #endif

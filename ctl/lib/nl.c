@@ -32,9 +32,9 @@ static int set_libnl_error(struct sluice_err *err, int nle, const char *what)
 		int nle;
 		int code;
 	} codes[] = {
-		{ NLE_NOMEM, ENOMEM },	 { NLE_PERM, EPERM },	     { NLE_NOACCESS, EACCES },
-		{ NLE_INTR, EINTR },	 { NLE_MSG_TOOSHORT, EPROTO }, { NLE_MSGSIZE, EMSGSIZE },
-		{ NLE_AGAIN, ETIMEDOUT }, { NLE_BUSY, EBUSY },	     { NLE_NODEV, ENODEV },
+		{ NLE_NOMEM, ENOMEM },	  { NLE_PERM, EPERM },		{ NLE_NOACCESS, EACCES },
+		{ NLE_INTR, EINTR },	  { NLE_MSG_TOOSHORT, EPROTO }, { NLE_MSGSIZE, EMSGSIZE },
+		{ NLE_AGAIN, ETIMEDOUT }, { NLE_BUSY, EBUSY },		{ NLE_NODEV, ENODEV },
 	};
 	int code = EIO;
 
@@ -136,7 +136,8 @@ static void name_attribute(const struct nlmsghdr *request, uint32_t offset, char
 	while (nla_ok(nla, left)) {
 		int type = nla_type(nla), n;
 
-		if (want < (const char *)nla || want >= (const char *)nla + NLA_ALIGN(nla->nla_len)) {
+		if (want < (const char *)nla ||
+		    want >= (const char *)nla + NLA_ALIGN(nla->nla_len)) {
 			nla = nla_next(nla, &left);
 			continue;
 		}
@@ -157,7 +158,8 @@ static void name_attribute(const struct nlmsghdr *request, uint32_t offset, char
 static const struct nlattr *object_at(const struct nlmsghdr *request, uint32_t offset)
 {
 	const char *want = (const char *)request + offset;
-	const struct nlattr *nla = (const void *)((const char *)request + NLMSG_HDRLEN + GENL_HDRLEN);
+	const struct nlattr *nla =
+		(const void *)((const char *)request + NLMSG_HDRLEN + GENL_HDRLEN);
 	int left = (int)request->nlmsg_len - NLMSG_HDRLEN - GENL_HDRLEN;
 
 	for (; nla_ok(nla, left); nla = nla_next(nla, &left))
@@ -190,7 +192,9 @@ int sluice_nl_error(const struct nlmsghdr *request, const struct nlmsghdr *answe
 
 		skip = sizeof(*e);
 		if (!(answer->nlmsg_flags & NLM_F_CAPPED) &&
-		    nlmsg_datalen(answer) >= (int)sizeof(*e) && e->msg.nlmsg_len >= NLMSG_HDRLEN)
+		    nlmsg_datalen(answer) >= (int)sizeof(*e) &&
+		    e->msg.nlmsg_len >= NLMSG_HDRLEN &&
+		    e->msg.nlmsg_len <= (uint32_t)nlmsg_datalen(answer))
 			skip += NLMSG_ALIGN(e->msg.nlmsg_len) - NLMSG_HDRLEN;
 	}
 	left = nlmsg_datalen(answer) - skip;
@@ -212,7 +216,8 @@ int sluice_nl_error(const struct nlmsghdr *request, const struct nlmsghdr *answe
 			}
 		}
 	}
-	code = -code;
+	/* The kernel's own numbers end at MAX_ERRNO. */
+	code = code < -4095 ? EPROTO : -code;
 
 	if (why)
 		sluice_err_set(err, code, "%s (%s)", why, strerror(code));
@@ -407,17 +412,18 @@ int sluice_nl_subscribe(struct sluice_nl *nl, struct sluice_err *err)
 	int size = EVENT_BUFFER_BYTES, fd = nl_socket_get_fd(nl->sock), ret;
 
 	if (nl->group < 0)
-		return sluice_err_set(err, EPROTO,
-				      "the module has no multicast group \"" SLUICE_GENL_GROUP_EVENTS
-				      "\"");
+		return sluice_err_set(
+			err, EPROTO,
+			"the module has no multicast group \"" SLUICE_GENL_GROUP_EVENTS "\"");
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &for_ever, sizeof(for_ever)))
 		return sluice_err_errno(err, errno, "options of the netlink socket");
 	ret = nl_socket_add_membership(nl->sock, nl->group);
 	if (ret == -NLE_PERM)
-		return sluice_err_set(err, EPERM,
-				      "the kernel refuses: it takes CAP_NET_ADMIN in the initial user "
-				      "namespace");
+		return sluice_err_set(
+			err, EPERM,
+			"the kernel refuses: it takes CAP_NET_ADMIN in the initial user "
+			"namespace");
 	if (ret)
 		return set_libnl_error(err, ret, "subscribe to the events");
 	return 0;

@@ -11,7 +11,16 @@
  * One description per nest drives everything: the checks of the lengths, the names in errors. An
  * attribute with kind 0 is skipped.
  */
-enum kind { KIND_U8 = 1, KIND_BE16, KIND_U32, KIND_U64, KIND_TEXT, KIND_ADDR, KIND_BINARY, KIND_NEST };
+enum kind {
+	KIND_U8 = 1,
+	KIND_BE16,
+	KIND_U32,
+	KIND_U64,
+	KIND_TEXT,
+	KIND_ADDR,
+	KIND_BINARY,
+	KIND_NEST
+};
 
 struct attr_spec {
 	const char *name;
@@ -19,7 +28,7 @@ struct attr_spec {
 	int nest; /* KIND_NEST: which */
 };
 
-#define NEST_TOP   0
+#define NEST_TOP 0
 #define NEST_TUPLE (SLUICE_A_MAX + 1) /* stands in connections and traces */
 
 #define ATTR(prefix, attr, k) [SLUICE_##prefix##_A_##attr] = { #attr, KIND_##k, 0 }
@@ -45,19 +54,16 @@ static const struct attr_spec top_specs[SLUICE_A_MAX + 1] = {
 };
 
 static const struct attr_spec info_specs[SLUICE_INFO_A_MAX + 1] = {
-	ATTR(INFO, VERSION, TEXT),    ATTR(INFO, REVISION, U32),
-	ATTR(INFO, SERVICES, U32),    ATTR(INFO, BACKENDS, U32),
-	ATTR(INFO, PEERS, U32),	      ATTR(INFO, RULES, U32),
-	ATTR(INFO, RULESETS, U32),    ATTR(INFO, ENDPOINTS, U32),
-	ATTR(INFO, UPLINKS, U32),     ATTR(INFO, CONNS, U32),
-	ATTR(INFO, CONN_BYTES, U64),  ATTR(INFO, CONN_BUDGET, U64),
-	ATTR(INFO, BUCKETS, U32),     ATTR(INFO, CONN_SIZE4, U32),
-	ATTR(INFO, CONN_SIZE6, U32),
+	ATTR(INFO, VERSION, TEXT), ATTR(INFO, REVISION, U32),	ATTR(INFO, SERVICES, U32),
+	ATTR(INFO, BACKENDS, U32), ATTR(INFO, PEERS, U32),	ATTR(INFO, RULES, U32),
+	ATTR(INFO, RULESETS, U32), ATTR(INFO, ENDPOINTS, U32),	ATTR(INFO, UPLINKS, U32),
+	ATTR(INFO, CONNS, U32),	   ATTR(INFO, CONN_BYTES, U64), ATTR(INFO, CONN_BUDGET, U64),
+	ATTR(INFO, BUCKETS, U32),  ATTR(INFO, CONN_SIZE4, U32), ATTR(INFO, CONN_SIZE6, U32),
 };
 
 static const struct attr_spec service_specs[SLUICE_SERVICE_A_MAX + 1] = {
-	ATTR(SERVICE, ADDR, ADDR),   ATTR(SERVICE, PORT, BE16), ATTR(SERVICE, PROTO, U8),
-	ATTR(SERVICE, NAME, TEXT),   ATTR(SERVICE, FLAGS, U32), ATTR(SERVICE, BACKENDS, BINARY),
+	ATTR(SERVICE, ADDR, ADDR),    ATTR(SERVICE, PORT, BE16), ATTR(SERVICE, PROTO, U8),
+	ATTR(SERVICE, NAME, TEXT),    ATTR(SERVICE, FLAGS, U32), ATTR(SERVICE, BACKENDS, BINARY),
 	ATTR(SERVICE, REVISION, U32),
 };
 
@@ -74,16 +80,19 @@ static const struct attr_spec rule_specs[SLUICE_RULE_A_MAX + 1] = {
 };
 
 static const struct attr_spec ruleset_specs[SLUICE_RULESET_A_MAX + 1] = {
-	ATTR(RULESET, ID, U32),	       ATTR(RULESET, SIZE, U32),    ATTR(RULESET, OFFSET, U32),
-	ATTR(RULESET, DATA, BINARY),   ATTR(RULESET, RULES, U32),   ATTR(RULESET, CLASSES, U32),
+	ATTR(RULESET, ID, U32),	       ATTR(RULESET, SIZE, U32),
+	ATTR(RULESET, OFFSET, U32),    ATTR(RULESET, DATA, BINARY),
+	ATTR(RULESET, RULES, U32),     ATTR(RULESET, CLASSES, U32),
 	ATTR(RULESET, ENDPOINTS, U32), ATTR(RULESET, RULE_IDS, BINARY),
 	ATTR(RULESET, REVISION, U32),
 };
 
 static const struct attr_spec endpoint_specs[SLUICE_ENDPOINT_A_MAX + 1] = {
-	ATTR(ENDPOINT, IFINDEX, U32),	 ATTR(ENDPOINT, IFNAME, TEXT), ATTR(ENDPOINT, NAME, TEXT),
-	ATTR(ENDPOINT, CONTAINER, TEXT), ATTR(ENDPOINT, ADDR, ADDR),   ATTR(ENDPOINT, INGRESS, U32),
-	ATTR(ENDPOINT, EGRESS, U32),	 ATTR(ENDPOINT, FLAGS, U32),   ATTR(ENDPOINT, REVISION, U32),
+	ATTR(ENDPOINT, IFINDEX, U32),  ATTR(ENDPOINT, IFNAME, TEXT),
+	ATTR(ENDPOINT, NAME, TEXT),    ATTR(ENDPOINT, CONTAINER, TEXT),
+	ATTR(ENDPOINT, ADDR, ADDR),    ATTR(ENDPOINT, INGRESS, U32),
+	ATTR(ENDPOINT, EGRESS, U32),   ATTR(ENDPOINT, FLAGS, U32),
+	ATTR(ENDPOINT, REVISION, U32),
 };
 
 static const struct attr_spec uplink_specs[SLUICE_UPLINK_A_MAX + 1] = {
@@ -119,11 +128,11 @@ static const struct attr_spec conn_specs[SLUICE_CONN_A_MAX + 1] = {
 };
 
 static const struct attr_spec stats_specs[SLUICE_STATS_A_MAX + 1] = {
-	ATTR(STATS, DROPS, BINARY),   ATTR(STATS, HITS, U64),	     ATTR(STATS, MISSES, U64),
-	ATTR(STATS, CREATED, U64),    ATTR(STATS, EXPIRED, U64),     ATTR(STATS, EVICTED, BINARY),
-	ATTR(STATS, REJUDGED, U64),   ATTR(STATS, CUT, U64),	     ATTR(STATS, REMAPPED, U64),
-	ATTR(STATS, FAST_POD, U64),   ATTR(STATS, FAST_UPLINK, U64), ATTR(STATS, STACK, U64),
-	ATTR(STATS, FOREIGN, U64),    ATTR(STATS, FRAGMENTS, U64),   ATTR(STATS, EVENTS_LOST, U64),
+	ATTR(STATS, DROPS, BINARY), ATTR(STATS, HITS, U64),	   ATTR(STATS, MISSES, U64),
+	ATTR(STATS, CREATED, U64),  ATTR(STATS, EXPIRED, U64),	   ATTR(STATS, EVICTED, BINARY),
+	ATTR(STATS, REJUDGED, U64), ATTR(STATS, CUT, U64),	   ATTR(STATS, REMAPPED, U64),
+	ATTR(STATS, FAST_POD, U64), ATTR(STATS, FAST_UPLINK, U64), ATTR(STATS, STACK, U64),
+	ATTR(STATS, FOREIGN, U64),  ATTR(STATS, FRAGMENTS, U64),   ATTR(STATS, EVENTS_LOST, U64),
 };
 
 static const struct attr_spec config_specs[SLUICE_CONFIG_A_MAX + 1] = {
@@ -343,9 +352,10 @@ int sluice_nl_parse_service(struct nlattr *nest, struct sluice_nl_service *o,
 	backends = a[SLUICE_SERVICE_A_BACKENDS];
 	if (backends) {
 		if (nla_len(backends) % backend_size(o->family))
-			return sluice_err_set(err, EPROTO,
-					      "the kernel sent attribute BACKENDS with a length of %d",
-					      nla_len(backends));
+			return sluice_err_set(
+				err, EPROTO,
+				"the kernel sent attribute BACKENDS with a length of %d",
+				nla_len(backends));
 		o->backends = nla_data(backends);
 		o->n_backends = nla_len(backends) / backend_size(o->family);
 	}
@@ -424,9 +434,10 @@ int sluice_nl_parse_ruleset(struct nlattr *nest, struct sluice_nl_ruleset *o,
 	ids = a[SLUICE_RULESET_A_RULE_IDS];
 	if (ids) {
 		if (nla_len(ids) % sizeof(uint32_t))
-			return sluice_err_set(err, EPROTO,
-					      "the kernel sent attribute RULE_IDS with a length of %d",
-					      nla_len(ids));
+			return sluice_err_set(
+				err, EPROTO,
+				"the kernel sent attribute RULE_IDS with a length of %d",
+				nla_len(ids));
 		o->rule_ids = nla_data(ids);
 		o->n_rule_ids = nla_len(ids) / sizeof(uint32_t);
 	}
@@ -465,9 +476,10 @@ int sluice_nl_parse_endpoint(struct nlattr *nest, struct sluice_nl_endpoint *o,
 		if (nla_type(at) != SLUICE_ENDPOINT_A_ADDR)
 			continue;
 		if (o->n_addrs == SLUICE_MAX_ENDPOINT_ADDRS)
-			return sluice_err_set(err, EPROTO,
-					      "the kernel sent an endpoint with more than %d addresses",
-					      SLUICE_MAX_ENDPOINT_ADDRS);
+			return sluice_err_set(
+				err, EPROTO,
+				"the kernel sent an endpoint with more than %d addresses",
+				SLUICE_MAX_ENDPOINT_ADDRS);
 		addr->family = get_addr(at, &addr->addr);
 		o->n_addrs++;
 	}
@@ -853,12 +865,12 @@ bool sluice_nl_put_conn(struct nl_msg *msg, const struct sluice_nl_conn *o)
 	struct nlattr *nest = open_nest(msg, SLUICE_A_CONN);
 	bool good = nest;
 
-#define PUT(attr, expr)                                                              \
-	do {                                                                         \
-		if (good && o->has & SLUICE_NL_HAS(attr))                            \
-			good = (expr);                                               \
+#define PUT(attr, expr)                                   \
+	do {                                              \
+		if (good && o->has & SLUICE_NL_HAS(attr)) \
+			good = (expr);                    \
 	} while (0)
-#define PUT_U8(attr, value)  PUT(attr, put_u8(msg, attr, value))
+#define PUT_U8(attr, value) PUT(attr, put_u8(msg, attr, value))
 #define PUT_U32(attr, value) PUT(attr, put_u32(msg, attr, value))
 #define PUT_U64(attr, value) PUT(attr, put_u64(msg, attr, value))
 	PUT(SLUICE_CONN_A_ORIGINAL, put_tuple(msg, SLUICE_CONN_A_ORIGINAL, &o->original));

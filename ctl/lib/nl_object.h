@@ -107,7 +107,8 @@ struct sluice_nl_uplink {
 
 /* A tuple of which parts may be missing, as filters have them: 1 << SLUICE_TUPLE_A_*. */
 struct sluice_nl_tuple {
-	struct sluice_tuple t; /* ports in network byte order, as core/ has them; unlike all else here */
+	struct sluice_tuple
+		t; /* ports in network byte order, as core/ has them; unlike all else here */
 	uint32_t has;
 };
 
@@ -181,8 +182,7 @@ int sluice_nl_parse_ruleset(struct nlattr *nest, struct sluice_nl_ruleset *o,
 			    struct sluice_err *err);
 int sluice_nl_parse_endpoint(struct nlattr *nest, struct sluice_nl_endpoint *o,
 			     struct sluice_err *err);
-int sluice_nl_parse_uplink(struct nlattr *nest, struct sluice_nl_uplink *o,
-			   struct sluice_err *err);
+int sluice_nl_parse_uplink(struct nlattr *nest, struct sluice_nl_uplink *o, struct sluice_err *err);
 int sluice_nl_parse_tuple(struct nlattr *nest, struct sluice_nl_tuple *o, struct sluice_err *err);
 int sluice_nl_parse_conn(struct nlattr *nest, struct sluice_nl_conn *o, struct sluice_err *err);
 int sluice_nl_parse_stats(struct nlattr *nest, struct sluice_nl_stats *o, struct sluice_err *err);

@@ -13,12 +13,16 @@ const struct option_spec common_options[] = {
 };
 
 static const struct option_spec status_options[] = {
-	{ "socket", "PATH", "the unix socket of sluiced (default $SLUICE_SOCKET, else "
-	  "/run/sluice/sluiced.sock)", NULL },
+	{ "socket", "PATH",
+	  "the unix socket of sluiced (default $SLUICE_SOCKET, else "
+	  "/run/sluice/sluiced.sock)",
+	  NULL },
 	{ 0 },
 };
 
-static const struct option_spec list_options[] = { CONN_FILTER_OPTIONS, CONN_VERDICT_OPTION, { 0 } };
+static const struct option_spec list_options[] = { CONN_FILTER_OPTIONS,
+						   CONN_VERDICT_OPTION,
+						   { 0 } };
 
 static const struct option_spec flush_options[] = { CONN_FILTER_OPTIONS, { 0 } };
 

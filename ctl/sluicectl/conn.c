@@ -12,10 +12,10 @@
 static const char *const directions[2] = { "original", "reply" };
 
 /* X(flag, word) */
-#define FLAGS(X)                                                                     \
-	X(SLUICE_CONN_SERVICE, "service")                                            \
-	X(SLUICE_CONN_DENIED, "denied")                                              \
-	X(SLUICE_CONN_NODE, "node")                                                  \
+#define FLAGS(X)                          \
+	X(SLUICE_CONN_SERVICE, "service") \
+	X(SLUICE_CONN_DENIED, "denied")   \
+	X(SLUICE_CONN_NODE, "node")       \
 	X(SLUICE_CONN_PORT_REMAPPED, "port-remapped")
 
 static const struct {
@@ -76,8 +76,8 @@ static int find_name(const char *(*name)(__u32), unsigned int count, const char 
 	return -1;
 }
 
-__attribute__((format(printf, 2, 3))) static int bad_option(struct sluice_err *err,
-							    const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int bad_option(struct sluice_err *err, const char *fmt,
+							    ...)
 {
 	va_list ap;
 
@@ -149,8 +149,7 @@ int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter, str
 	if (text) {
 		value = find_name(sluice_state_name, SLUICE_STATE_COUNT, text);
 		if (value < 0)
-			return bad_option(err, "--state %s: not one of %s", text,
-					      CONN_STATES);
+			return bad_option(err, "--state %s: not one of %s", text, CONN_STATES);
 		filter->state = value;
 		filter->has |= HAS(SLUICE_CONN_A_STATE);
 	}
@@ -245,9 +244,9 @@ static json_t *tcp_json(const struct sluice_nl_conn *conn)
 		const struct sluice_tcp_dir *d = &conn->tcp[side];
 
 		json_array_append_new(list, json_pack("{s:I, s:I, s:i, s:i, s:i}", "end",
-						      (json_int_t)d->end, "ack",
-						      (json_int_t)d->ack, "win", d->win, "wscale",
-						      d->wscale, "flags", d->flags));
+						      (json_int_t)d->end, "ack", (json_int_t)d->ack,
+						      "win", d->win, "wscale", d->wscale, "flags",
+						      d->flags));
 	}
 	return list;
 }
@@ -273,8 +272,8 @@ json_t *conn_json(const struct sluice_nl_conn *conn, const struct rule_names *na
 			 sluice_verdict_name(conn->staged_verdict), "stagedEgress",
 			 rule_names_json(names, conn->staged_rule[0]), "stagedIngress",
 			 rule_names_json(names, conn->staged_rule[1]), "packets", "original",
-			 (json_int_t)conn->packets[0], "reply", (json_int_t)conn->packets[1], "bytes",
-			 "original", (json_int_t)conn->bytes[0], "reply",
+			 (json_int_t)conn->packets[0], "reply", (json_int_t)conn->packets[1],
+			 "bytes", "original", (json_int_t)conn->bytes[0], "reply",
 			 (json_int_t)conn->bytes[1], "tcp", tcp_json(conn));
 }
 
@@ -336,7 +335,8 @@ static bool tcp_from_json(const json_t *json, struct sluice_tcp_dir tcp[2])
 		return false;
 	for (int side = 0; side < 2; side++) {
 		const json_t *d = json_array_get(json, side);
-		json_int_t end = number_at(d, "end", UINT32_MAX), ack = number_at(d, "ack", UINT32_MAX);
+		json_int_t end = number_at(d, "end", UINT32_MAX),
+			   ack = number_at(d, "ack", UINT32_MAX);
 		json_int_t win = number_at(d, "win", UINT16_MAX);
 		json_int_t wscale = number_at(d, "wscale", UINT8_MAX);
 		json_int_t bits = number_at(d, "flags", UINT8_MAX);

@@ -6,28 +6,29 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "core/conntrack.h"
 #include "ctl/lib/nl_object.h"
 #include "ctl/sluicectl/command.h"
 #include "ctl/sluicectl/rule_names.h"
 
 /* For the tables of options. They speak of the original direction: of the first packet. */
-#define CONN_FILTER_OPTIONS                                                          \
-	{ "src", "ADDRESS", "the source address", NULL },                            \
-	{ "dst", "ADDRESS", "the destination address, before translation", NULL },   \
-	{ "proto", "PROTOCOL", "TCP, UDP, SCTP, ICMP, ICMPv6, or a number",          \
-	  "TCP UDP SCTP ICMP ICMPv6" },                                              \
-	{ "sport", "PORT", "the source port", NULL },                                \
-	{ "port", "PORT", "the destination port", NULL },                            \
-	{ "state", "STATE", "the state, such as established", CONN_STATES }
+#define CONN_FILTER_OPTIONS                                                                \
+	{ "src", "ADDRESS", "the source address", NULL },                                  \
+		{ "dst", "ADDRESS", "the destination address, before translation", NULL }, \
+		{ "proto", "PROTOCOL", "TCP, UDP, SCTP, ICMP, ICMPv6, or a number",        \
+		  "TCP UDP SCTP ICMP ICMPv6" },                                            \
+		{ "sport", "PORT", "the source port", NULL },                              \
+		{ "port", "PORT", "the destination port", NULL },                          \
+	{                                                                                  \
+		"state", "STATE", "the state, such as established", CONN_STATES            \
+	}
 
 /* The module knows how to narrow by all but this. */
-#define CONN_VERDICT_OPTION                                                          \
-	{ "verdict", "VERDICT", "allow, deny or reject", "allow deny reject" }
+#define CONN_VERDICT_OPTION { "verdict", "VERDICT", "allow, deny or reject", "allow deny reject" }
 
-#define CONN_STATES                                                                  \
-	"denied syn-sent syn-recv established fin-wait close-wait last-ack time-wait " \
-	"close unreplied replied echo-replied sctp-init sctp-established "           \
-	"sctp-shutdown sctp-closed"
+/* The names of all states, from the one list, without the leading space. */
+#define CONN_STATE_WORD(sym, name, timeout, class) " " name
+#define CONN_STATES (&SLUICE_STATES(CONN_STATE_WORD)[1])
 
 /* The options as a filter: o->has tells which attributes count. 0, or USAGE with err set. */
 int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter,

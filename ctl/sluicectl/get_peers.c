@@ -19,10 +19,9 @@ static int take_peer(struct nlattr **attrs, void *arg, struct sluice_err *err)
 	prefix = (struct sluice_cidr){ o.addr, o.plen, o.family };
 	sluice_cidr_format(&prefix, text);
 	if (get->json) {
-		json_list_add(&get->list,
-			      json_pack("{s:s, s:I, s:s, s:I}", "prefix", text, "class",
-					(json_int_t)o.class, "name", o.name, "revision",
-					(json_int_t)o.revision));
+		json_list_add(&get->list, json_pack("{s:s, s:I, s:s, s:I}", "prefix", text, "class",
+						    (json_int_t)o.class, "name", o.name, "revision",
+						    (json_int_t)o.revision));
 		return 0;
 	}
 	table_add(&get->table, "%s", text);

@@ -92,8 +92,8 @@ static int take_rule(struct nlattr **attrs, void *arg, struct sluice_err *err)
 
 		len = strcspn(names, ",");
 		policy = sluice_map_get(&c->policies, names, len);
-		json_array_append_new(policy->rules, json_pack("{s:I, s:s}", "id",
-							       (json_int_t)o.id, "rule", o.rule));
+		json_array_append_new(policy->rules, json_pack("{s:I, s:s}", "id", (json_int_t)o.id,
+							       "rule", o.rule));
 		if (!names[len])
 			return 0;
 	}
@@ -156,8 +156,8 @@ static int take_endpoint(struct nlattr **attrs, void *arg, struct sluice_err *er
 		const struct numbers *ids = sluice_map_get(&c->rulesets, &id, sizeof(id));
 
 		for (size_t i = 0; ids && i < ids->n; i++) {
-			const char *names = sluice_map_get(&c->rules, &ids->v[i],
-							   sizeof(ids->v[i]));
+			const char *names =
+				sluice_map_get(&c->rules, &ids->v[i], sizeof(ids->v[i]));
 
 			if (names)
 				each_policy(c, names, count_endpoint, o.ifindex);

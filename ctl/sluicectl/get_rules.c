@@ -14,10 +14,9 @@ static int take_rule(struct nlattr **attrs, void *arg, struct sluice_err *err)
 	if (ret)
 		return ret;
 	if (get->json) {
-		json_list_add(&get->list,
-			      json_pack("{s:I, s:s, s:s, s:I}", "id", (json_int_t)o.id, "policy",
-					o.policy, "rule", o.rule, "revision",
-					(json_int_t)o.revision));
+		json_list_add(&get->list, json_pack("{s:I, s:s, s:s, s:I}", "id", (json_int_t)o.id,
+						    "policy", o.policy, "rule", o.rule, "revision",
+						    (json_int_t)o.revision));
 		return 0;
 	}
 	table_add(&get->table, "%u", o.id);

@@ -22,9 +22,9 @@ static int take_ruleset(struct nlattr **attrs, void *arg, struct sluice_err *err
 		json_list_add(&get->list,
 			      json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:I}", "id",
 					(json_int_t)o.id, "rules", (json_int_t)o.rules, "classes",
-					(json_int_t)o.classes, "endpoints",
-					(json_int_t)o.endpoints, "bytes", (json_int_t)o.size,
-					"ruleIDs", ids, "revision", (json_int_t)o.revision));
+					(json_int_t)o.classes, "endpoints", (json_int_t)o.endpoints,
+					"bytes", (json_int_t)o.size, "ruleIDs", ids, "revision",
+					(json_int_t)o.revision));
 		return 0;
 	}
 	table_add(&get->table, "%u", o.id);

@@ -14,9 +14,9 @@ static int take_uplink(struct nlattr **attrs, void *arg, struct sluice_err *err)
 	if (ret)
 		return ret;
 	if (get->json) {
-		json_list_add(&get->list, json_pack("{s:s, s:I, s:I}", "interface", o.ifname,
-						    "ifindex", (json_int_t)o.ifindex, "revision",
-						    (json_int_t)o.revision));
+		json_list_add(&get->list,
+			      json_pack("{s:s, s:I, s:I}", "interface", o.ifname, "ifindex",
+					(json_int_t)o.ifindex, "revision", (json_int_t)o.revision));
 		return 0;
 	}
 	table_add(&get->table, "%s", o.ifname);

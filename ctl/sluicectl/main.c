@@ -121,8 +121,8 @@ static void parse(struct invocation *inv, int argc, char **argv)
 			refuse("%s: %s needs a value (sluicectl %s --help)", command->name, word,
 			       command->name);
 		if (opt == '?')
-			refuse("%s: unknown option \"%s\" (sluicectl %s --help)", command->name, word,
-			       command->name);
+			refuse("%s: unknown option \"%s\" (sluicectl %s --help)", command->name,
+			       word, command->name);
 		if (opt == 'h' || (!opt && !strcmp(specs[index]->name, "help"))) {
 			print_help(command);
 			exit(EXIT_SUCCESS);

@@ -60,14 +60,14 @@ json_t *info_json(const struct kernel_info *info)
 {
 	const struct sluice_nl_info *i = &info->info;
 
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "version", info->version, "revision", (json_int_t)i->revision, "services",
-			 (json_int_t)i->services, "backends", (json_int_t)i->backends, "peers",
-			 (json_int_t)i->peers, "rules", (json_int_t)i->rules, "rulesets",
-			 (json_int_t)i->rulesets, "endpoints", (json_int_t)i->endpoints, "uplinks",
-			 (json_int_t)i->uplinks, "connections", (json_int_t)i->conns,
-			 "connectionBytes", (json_int_t)i->conn_bytes, "connectionBudget",
-			 (json_int_t)i->conn_budget, "buckets", (json_int_t)i->buckets,
-			 "connectionSize4", (json_int_t)i->conn_size4, "connectionSize6",
-			 (json_int_t)i->conn_size6);
+	return json_pack(
+		"{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"version", info->version, "revision", (json_int_t)i->revision, "services",
+		(json_int_t)i->services, "backends", (json_int_t)i->backends, "peers",
+		(json_int_t)i->peers, "rules", (json_int_t)i->rules, "rulesets",
+		(json_int_t)i->rulesets, "endpoints", (json_int_t)i->endpoints, "uplinks",
+		(json_int_t)i->uplinks, "connections", (json_int_t)i->conns, "connectionBytes",
+		(json_int_t)i->conn_bytes, "connectionBudget", (json_int_t)i->conn_budget,
+		"buckets", (json_int_t)i->buckets, "connectionSize4", (json_int_t)i->conn_size4,
+		"connectionSize6", (json_int_t)i->conn_size6);
 }

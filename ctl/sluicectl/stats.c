@@ -20,15 +20,15 @@ static json_t *stats_json(const struct sluice_nl_stats *s)
 		json_object_set_new(drops, "unknown", json_integer(s->drops_unknown));
 	for (int i = 0; i < SLUICE_EVICT_COUNT; i++)
 		json_object_set_new(evicted, evict_names[i], json_integer(s->evicted[i]));
-	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}",
-			 "drops", drops, "hits", (json_int_t)s->hits, "misses",
-			 (json_int_t)s->misses, "fastPod", (json_int_t)s->fast_pod, "fastUplink",
-			 (json_int_t)s->fast_uplink, "stack", (json_int_t)s->stack, "foreign",
-			 (json_int_t)s->foreign, "fragments", (json_int_t)s->fragments, "created",
-			 (json_int_t)s->created, "expired", (json_int_t)s->expired, "evicted",
-			 evicted, "rejudged", (json_int_t)s->rejudged, "cut", (json_int_t)s->cut,
-			 "remapped", (json_int_t)s->remapped, "eventsLost",
-			 (json_int_t)s->events_lost);
+	return json_pack(
+		"{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}",
+		"drops", drops, "hits", (json_int_t)s->hits, "misses", (json_int_t)s->misses,
+		"fastPod", (json_int_t)s->fast_pod, "fastUplink", (json_int_t)s->fast_uplink,
+		"stack", (json_int_t)s->stack, "foreign", (json_int_t)s->foreign, "fragments",
+		(json_int_t)s->fragments, "created", (json_int_t)s->created, "expired",
+		(json_int_t)s->expired, "evicted", evicted, "rejudged", (json_int_t)s->rejudged,
+		"cut", (json_int_t)s->cut, "remapped", (json_int_t)s->remapped, "eventsLost",
+		(json_int_t)s->events_lost);
 }
 
 static void print_counter(const char *name, uint64_t value, const char *help)
@@ -113,8 +113,7 @@ int run_ct_stats(const struct invocation *inv, struct sluice_err *err)
 				     (json_int_t)s.created, "expired", (json_int_t)s.expired,
 				     "evicted", evicted, "rejudged", (json_int_t)s.rejudged, "cut",
 				     (json_int_t)s.cut, "remapped", (json_int_t)s.remapped,
-				     "refused",
-				     (json_int_t)s.drops[SLUICE_REASON_TABLE_FULL]));
+				     "refused", (json_int_t)s.drops[SLUICE_REASON_TABLE_FULL]));
 		return 0;
 	}
 	printf("%u connections, %s of %s, %u buckets\n", info.info.conns,
@@ -126,7 +125,8 @@ int run_ct_stats(const struct invocation *inv, struct sluice_err *err)
 		char name[32];
 
 		snprintf(name, sizeof(name), "evicted-%s", evict_names[i]);
-		print_counter(name, s.evicted[i], "made room for new ones, the budget being used up");
+		print_counter(name, s.evicted[i],
+			      "made room for new ones, the budget being used up");
 	}
 	print_counter("refused", s.drops[SLUICE_REASON_TABLE_FULL],
 		      sluice_reason_help(SLUICE_REASON_TABLE_FULL));

@@ -100,8 +100,8 @@ static int take_service(struct nlattr **attrs, void *arg, struct sluice_err *err
 	if (ret)
 		return ret;
 	sluice_grow(t->services, t->n_services, t->cap_services);
-	t->services[t->n_services++] = (struct service){ { o.addr, o.family }, o.port, o.proto,
-							 sluice_strdup(o.name) };
+	t->services[t->n_services++] =
+		(struct service){ { o.addr, o.family }, o.port, o.proto, sluice_strdup(o.name) };
 	return 0;
 }
 
@@ -155,9 +155,10 @@ static int resolve_host(const struct trace_running *t, const char *text, const c
 	}
 	pod = sluice_map_get(&t->pods, text, strlen(text));
 	if (!pod)
-		return sluice_err_set(err, ENOENT,
-				      "\"%s\": %s is neither an address nor a pod that this node knows",
-				      field, text);
+		return sluice_err_set(
+			err, ENOENT,
+			"\"%s\": %s is neither an address nor a pod that this node knows", field,
+			text);
 	*host = *pod;
 	return 0;
 }
@@ -191,8 +192,8 @@ static int resolve_service(const struct trace_running *t, const struct sluice_pr
 			continue;
 		known = true;
 		if (s->proto != packet->proto ||
-		    (probe->port && (named ? strcmp(s->name + len + 1, probe->port) != 0 :
-					     s->port != port)))
+		    (probe->port &&
+		     (named ? strcmp(s->name + len + 1, probe->port) != 0 : s->port != port)))
 			continue;
 		if (packet->port && packet->port != s->port)
 			return sluice_err_set(err, EINVAL, "service %s has several ports: name one",
@@ -231,7 +232,8 @@ static int resolve(const struct trace_running *t, const struct sluice_probe *pro
 
 	*packet = (struct packet){ 0 };
 	if (!probe->from || !probe->to)
-		return sluice_err_set(err, EINVAL, "\"%s\" is missing", probe->from ? "to" : "from");
+		return sluice_err_set(err, EINVAL, "\"%s\" is missing",
+				      probe->from ? "to" : "from");
 	if (icmp)
 		packet->proto = SLUICE_PROTO_ICMP;
 	else if (!strcasecmp(protocol, "TCP"))
@@ -256,7 +258,8 @@ static int resolve(const struct trace_running *t, const struct sluice_probe *pro
 	if (!parse_port(probe->port, &packet->port))
 		return sluice_err_set(err, EINVAL,
 				      "\"port\": %s is not a number, and names of pods' ports are "
-				      "not known here", probe->port);
+				      "not known here",
+				      probe->port);
 	return 0;
 }
 
@@ -281,8 +284,8 @@ static int choose_family(const struct sluice_probe *probe, const struct packet *
 		}
 		return 0;
 	}
-	return sluice_err_set(err, EINVAL, "%s and %s have no address family in common", probe->from,
-			      probe->to);
+	return sluice_err_set(err, EINVAL, "%s and %s have no address family in common",
+			      probe->from, probe->to);
 }
 
 static int take_trace(struct nlattr **attrs, void *arg, struct sluice_err *err)
@@ -336,7 +339,8 @@ int trace_running_probe(struct trace_running *t, const struct sluice_probe *prob
 	ret = sluice_nl_call(&t->nl, msg, take_trace, t, err);
 	if (ret)
 		return ret;
-	*result = (struct sluice_probe_result){ .verdict = trace->verdict, .reason = trace->reason };
+	*result =
+		(struct sluice_probe_result){ .verdict = trace->verdict, .reason = trace->reason };
 	fill_side(t, 0, &result->egress);
 	fill_side(t, 1, &result->ingress);
 	result->service = *t->service ? t->service : NULL;

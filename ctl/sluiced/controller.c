@@ -93,8 +93,7 @@ static int learn_endpoint(struct nlattr **attrs, void *arg, struct sluice_err *e
 	if (ret)
 		return ret;
 	if (attachments_by_ifindex(&c->attachments, endpoint.ifindex) ||
-	    (*endpoint.container &&
-	     attachments_by_container(&c->attachments, endpoint.container)))
+	    (*endpoint.container && attachments_by_container(&c->attachments, endpoint.container)))
 		return 0; /* attached while we waited for the module */
 	a.ifindex = endpoint.ifindex;
 	a.container = (char *)endpoint.container;
@@ -223,7 +222,8 @@ static void sync(struct controller *c)
 		return;
 	}
 	if (c->failures)
-		log_info("the kernel takes the state again", "failures", LOG_NUM(c->failures), NULL);
+		log_info("the kernel takes the state again", "failures", LOG_NUM(c->failures),
+			 NULL);
 	c->failures = 0;
 	set_text(&c->failure, NULL);
 	c->wanted = c->full = false;
@@ -275,8 +275,12 @@ void controller_refresh(struct controller *c)
 		controller_want_sync(c, false);
 }
 
-void controller_module_changed(struct controller *c, bool loaded)
+void controller_module_changed(struct controller *c, bool loaded, int family)
 {
+	/* News of what a retry has found out already: it is the one we speak to, or was another. */
+	if (c->options->memory ||
+	    (c->ready && loaded == (family == sluice_dataplane_netlink_family(c->dp))))
+		return;
 	if (loaded)
 		log_info("the module was loaded", NULL);
 	else
@@ -320,8 +324,7 @@ bool controller_is_settled(const struct controller *c)
 
 bool controller_is_open(const struct controller *c, const struct attachment *a)
 {
-	return controller_is_settled(c) &&
-	       (!*a->pod || sluice_model_pod(c->model, a->ns, a->pod));
+	return controller_is_settled(c) && (!*a->pod || sluice_model_pod(c->model, a->ns, a->pod));
 }
 
 void controller_check_interfaces(struct controller *c)
@@ -455,12 +458,11 @@ json_t *controller_status(struct controller *c)
 		json_array_append_new(cidrs,
 				      json_string(sluice_cidr_format(&node->pod_cidrs[i], text)));
 
-	return json_pack("{s:s, s:b, s:I, s:o, s:o, s:I, s:o, s:o}", "node", c->options->node,
-			 "ready", c->ready, "revision",
-			 (json_int_t)(c->options->memory ?
-					      c->syncs :
-					      sluice_dataplane_netlink_revision(c->dp)),
-			 "objects", objects, "compiled", compiled, "attached",
-			 (json_int_t)c->attachments.n, "podCIDRs", cidrs, "errors",
-			 status_errors(c));
+	return json_pack(
+		"{s:s, s:b, s:I, s:o, s:o, s:I, s:o, s:o}", "node", c->options->node, "ready",
+		c->ready, "revision",
+		(json_int_t)(c->options->memory ? c->syncs :
+						  sluice_dataplane_netlink_revision(c->dp)),
+		"objects", objects, "compiled", compiled, "attached", (json_int_t)c->attachments.n,
+		"podCIDRs", cidrs, "errors", status_errors(c));
 }

@@ -95,8 +95,8 @@ bool controller_is_settled(const struct controller *c);
 /* Looks again at which of the uplinks and of the attached interfaces exist. */
 void controller_check_interfaces(struct controller *c);
 
-/* The module was loaded, or went away. */
-void controller_module_changed(struct controller *c, bool loaded);
+/* The module was loaded, or went away; family is its number of that life. */
+void controller_module_changed(struct controller *c, bool loaded, int family);
 
 /* What the status request answers; without "ok". */
 json_t *controller_status(struct controller *c);

@@ -22,10 +22,10 @@ bool log_set_level(const char *name);
 
 void log_write(enum log_level level, const char *msg, ...) __attribute__((sentinel));
 
-#define log_debug(...)	 log_write(LOG_DEBUG, __VA_ARGS__)
-#define log_info(...)	 log_write(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
+#define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_WARNING, __VA_ARGS__)
-#define log_error(...)	 log_write(LOG_ERROR, __VA_ARGS__)
+#define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 
 /* A number as a value; lives until the end of the block. */
 const char *log_number(char buf[24], long long value);

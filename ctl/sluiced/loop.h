@@ -16,7 +16,7 @@
 
 #include "ctl/lib/err.h"
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
 struct watch {
 	int fd;

@@ -88,8 +88,17 @@ static bool parse_bytes(const char *text, uint64_t *bytes)
 
 static void parse_options(int argc, char **argv, struct options *options)
 {
-	enum { NODE = 256, MANIFESTS, SOCKET, UPLINK, CONN_BUDGET, RESYNC, LOG_LEVEL, DATAPLANE,
-	       HELP };
+	enum {
+		NODE = 256,
+		MANIFESTS,
+		SOCKET,
+		UPLINK,
+		CONN_BUDGET,
+		RESYNC,
+		LOG_LEVEL,
+		DATAPLANE,
+		HELP
+	};
 	static const struct option longs[] = {
 		{ "node", required_argument, NULL, NODE },
 		{ "manifests", required_argument, NULL, MANIFESTS },
@@ -225,7 +234,8 @@ static int watch_signals(struct signals *signals, struct controller *c, struct s
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signals->controller = c;
-	signals->watch = (struct watch){ signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signal };
+	signals->watch =
+		(struct watch){ signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signal };
 	if (signals->watch.fd < 0)
 		return sluice_err_errno(err, errno, "signalfd");
 	return loop_add(c->loop, &signals->watch, EPOLLIN, err);

@@ -55,14 +55,16 @@ static void on_family(struct watch *watch, uint32_t events)
 	(void)events;
 	for (; nlmsg_ok(hdr, left); hdr = nlmsg_next(hdr, &left)) {
 		struct genlmsghdr *genl = nlmsg_data(hdr);
-		struct nlattr *name;
+		struct nlattr *name, *id;
 
 		if (nlmsg_datalen(hdr) < (int)sizeof(*genl) ||
 		    (genl->cmd != CTRL_CMD_NEWFAMILY && genl->cmd != CTRL_CMD_DELFAMILY))
 			continue;
 		name = nlmsg_find_attr(hdr, GENL_HDRLEN, CTRL_ATTR_FAMILY_NAME);
-		if (name && !nla_strcmp(name, SLUICE_GENL_NAME))
-			controller_module_changed(n->controller, genl->cmd == CTRL_CMD_NEWFAMILY);
+		id = nlmsg_find_attr(hdr, GENL_HDRLEN, CTRL_ATTR_FAMILY_ID);
+		if (name && !nla_strcmp(name, SLUICE_GENL_NAME) && id)
+			controller_module_changed(n->controller, genl->cmd == CTRL_CMD_NEWFAMILY,
+						  nla_get_u16(id));
 	}
 }
 

@@ -16,12 +16,11 @@
 #include "ctl/sluiced/server.h"
 #include "uapi/sluice.h"
 
-#define ATTACH_SECONDS	   30 /* where the request names none */
+#define ATTACH_SECONDS 30 /* where the request names none */
 #define ATTACH_SECONDS_MAX 3600
-#define SYNC_MS		   1500 /* that detach and gc wait for the kernel; sluice-cni waits 2 s */
+#define SYNC_MS 1500 /* that detach and gc wait for the kernel; sluice-cni waits 2 s */
 
 /* Fields **********************************************************************************/
-
 
 /* The name of a field that stands there and is not in the list. */
 static const char *unknown_field(const json_t *json, const char *const *known)
@@ -128,8 +127,8 @@ struct attach {
 
 static struct attachment *find_attached(struct client *client, const struct attach *attach)
 {
-	struct attachment *a = attachments_by_ifindex(&client_controller(client)->attachments,
-						      attach->ifindex);
+	struct attachment *a =
+		attachments_by_ifindex(&client_controller(client)->attachments, attach->ifindex);
 
 	return a && !strcmp(a->container, attach->container) ? a : NULL;
 }
@@ -230,7 +229,8 @@ static uint32_t interface_field(struct client *client, const json_t *json)
 	if (!name)
 		return 0;
 	if (!json_is_integer(value) || ifindex <= 0 || ifindex > INT32_MAX) {
-		client_refuse(client, "bad-request", "\"ifindex\" is not the index of an interface");
+		client_refuse(client, "bad-request",
+			      "\"ifindex\" is not the index of an interface");
 		return 0;
 	}
 	if (client_controller(client)->options->memory)
@@ -241,9 +241,8 @@ static uint32_t interface_field(struct client *client, const json_t *json)
 		return 0;
 	}
 	if (strcmp(real, name)) {
-		client_refuse(client, "bad-request",
-			      "\"hostIfname\": interface %lld is %s, not %s", (long long)ifindex,
-			      real, name);
+		client_refuse(client, "bad-request", "\"hostIfname\": interface %lld is %s, not %s",
+			      (long long)ifindex, real, name);
 		return 0;
 	}
 	return ifindex;
@@ -377,8 +376,8 @@ static void handle_gc(struct client *client, json_t *json)
 	size_t removed = 0, i;
 
 	if (!json_is_array(list)) {
-		client_refuse(client, "bad-request", list ? "\"keep\" is not a list" :
-							    "\"keep\" is missing");
+		client_refuse(client, "bad-request",
+			      list ? "\"keep\" is not a list" : "\"keep\" is missing");
 		return;
 	}
 	json_array_foreach(list, i, value) {
@@ -388,8 +387,8 @@ static void handle_gc(struct client *client, json_t *json)
 		if (!json_is_object(value))
 			client_refuse(client, "bad-request", "\"keep\"[%zu] is not an object", i);
 		else if (unknown)
-			client_refuse(client, "bad-request", "\"keep\"[%zu]: unknown field \"%s\"", i,
-				      unknown);
+			client_refuse(client, "bad-request", "\"keep\"[%zu]: unknown field \"%s\"",
+				      i, unknown);
 		else
 			container = container_field(client, value);
 		if (!container) {

@@ -207,7 +207,8 @@ static void on_client(struct watch *watch, uint32_t events)
 			client->in_cap = client->in_cap ? client->in_cap * 2 : 8192;
 			client->in = sluice_realloc(client->in, client->in_cap, 1);
 		}
-		n = recv(watch->fd, client->in + client->in_len, client->in_cap - client->in_len, 0);
+		n = recv(watch->fd, client->in + client->in_len, client->in_cap - client->in_len,
+			 0);
 		if (n > 0) {
 			client->in_len += n;
 		} else if (!n) {
@@ -321,7 +322,7 @@ int server_init(struct server *s, struct controller *c, const char *path, struct
 	mask = umask(0177);
 	ret = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
 	umask(mask);
-	if (ret || listen(fd, 128)) {
+	if (ret || listen(fd, SERVER_CLIENTS_MAX)) {
 		ret = sluice_err_errno(err, errno, "listen on %s", path);
 		close(fd);
 		return ret;

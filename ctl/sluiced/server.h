@@ -17,7 +17,7 @@
 struct controller;
 
 /* A gc that keeps 5,000 attachments has 600 KB. */
-#define SERVER_LINE_MAX	   (1U << 20)
+#define SERVER_LINE_MAX (1U << 20)
 #define SERVER_CLIENTS_MAX 1024
 
 struct server {

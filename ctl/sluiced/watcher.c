@@ -17,7 +17,7 @@
 #define SETTLE_MS 50
 #define MAX_DEPTH 32
 
-#define CHANGES                                                                      \
+#define CHANGES                                                                           \
 	(IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | \
 	 IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
 
@@ -30,8 +30,10 @@ static void watch_directory(struct watcher *w, const char *path, int depth)
 	/* Adding one that is watched already does nothing. */
 	if (inotify_add_watch(w->watch.fd, path, CHANGES) < 0) {
 		if (errno == ENOSPC)
-			log_warning("too many directories to watch: raise fs.inotify.max_user_watches, "
-				    "or send SIGHUP after changes", "directory", path, NULL);
+			log_warning(
+				"too many directories to watch: raise fs.inotify.max_user_watches, "
+				"or send SIGHUP after changes",
+				"directory", path, NULL);
 		return;
 	}
 	dir = depth < MAX_DEPTH ? opendir(path) : NULL;
@@ -40,8 +42,9 @@ static void watch_directory(struct watcher *w, const char *path, int depth)
 	while ((entry = readdir(dir))) {
 		struct stat st;
 
-		if (entry->d_name[0] == '.' || (entry->d_type != DT_DIR && entry->d_type != DT_LNK &&
-						entry->d_type != DT_UNKNOWN))
+		if (entry->d_name[0] == '.' ||
+		    (entry->d_type != DT_DIR && entry->d_type != DT_LNK &&
+		     entry->d_type != DT_UNKNOWN))
 			continue;
 		if (asprintf(&below, "%s/%s", path, entry->d_name) < 0)
 			sluice_alloc_check(NULL);

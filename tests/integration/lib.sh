@@ -34,7 +34,7 @@ NODES=(node1 node2)
 # The debug kernel is some five times slower than the others: everything that waits, waits longer there.
 SLOWER=1
 [ "${SLUICE_KERNEL:-}" != debug ] || SLOWER=4
-export PROBE_TIMEOUT=$((1500 * SLOWER))
+export PROBE_TIMEOUT=$((2000 * SLOWER))
 
 declare -A IP4 IP6	     # addresses of pods, by "namespace/name", and of nodes, by name
 declare -A NODE_OF	     # where a pod runs
@@ -569,10 +569,19 @@ background_end() {
 	unset "BACKGROUND[$1]"
 }
 
-# monitor NODE: starts sluicectl monitor there, which writes into $WORK/monitor; ends as monitor.
+# monitor NODE: starts sluicectl monitor there, which writes into $WORK/monitor; ends as monitor. It listens
+# once it has seen the node ask one of its pods for an echo.
 monitor() {
+	local pod
+	for pod in "${!NODE_OF[@]}"; do
+		[ "${NODE_OF[$pod]}" != "$1" ] || break
+	done
 	background monitor "$TOOLS/netns" exec "$1" env SLUICE_SOCKET="$RUN/$1.sock" "$BIN/sluicectl" monitor
-	sleep $SLOWER # nothing tells when it listens
+	wait_for 10 seen_by_monitor "$1" icmp "${IP4[$pod]}" 0
+}
+
+seen_by_monitor() {
+	probe "$@" && [ -s "$WORK/monitor" ]
 }
 
 # flow NAME WHERE ARGUMENTS...: starts tools/stream.c; flow_end NAME sets FLOW to its line.
@@ -585,6 +594,16 @@ flow() {
 flow_end() {
 	background_end "flow.$1"
 	FLOW=$(cat "$WORK/flow.$1")
+}
+
+# flow_pause NAME, flow_resume NAME: its program sleeps
+flow_pause() {
+	kill -STOP "${BACKGROUND[flow.$1]}"
+	nap 0.5 # for what is on its way
+}
+
+flow_resume() {
+	kill -CONT "${BACKGROUND[flow.$1]}"
 }
 
 # lossless WHAT NAME: ends the flow; nothing was lost, and there was something to lose.
@@ -644,6 +663,7 @@ teardown() {
 	local name ns namespaces=()
 	for name in "${!BACKGROUND[@]}"; do
 		kill -KILL "${BACKGROUND[$name]}" 2>/dev/null || true
+		wait "${BACKGROUND[$name]}" 2>/dev/null || true
 	done
 	unserve
 	for name in "${!CONTROLLER[@]}"; do

@@ -13,7 +13,7 @@
 #include "kmod/conn_view.h"
 #include "kmod/net.h"
 #include "kmod/wheel.h"
-#include "random.h"
+#include "suite.h"
 
 static const struct sluice_judgement allowed = {
 	.verdict = SLUICE_VERDICT_ALLOW,
@@ -352,8 +352,8 @@ static void test_budget(struct kunit *test)
 	struct sluice_net *sn = make_net(test);
 	u32 made;
 
-	sn->conns->budget = (u64)sluice_conns_buckets(sn->conns) * sizeof(void *) +
-			    400 * SLUICE_CONN_SIZE4;
+	sn->conns->budget =
+		(u64)sluice_conns_buckets(sn->conns) * sizeof(void *) + 400 * SLUICE_CONN_SIZE4;
 	KUNIT_ASSERT_EQ(test, fill(sn, 0, 100, SLUICE_STATE_TCP_ESTABLISHED, &made), 0);
 	KUNIT_ASSERT_EQ(test, fill(sn, 1000, 100, SLUICE_STATE_REPLIED, &made), 0);
 	KUNIT_ASSERT_EQ(test, fill(sn, 2000, 100, SLUICE_STATE_UNREPLIED, &made), 0);
@@ -480,7 +480,8 @@ static int worker(void *arg)
 			if (dir != SLUICE_DIR_ORIGINAL || !sluice_tuple_equal(&back, &t))
 				atomic_inc(&crowd->wrong);
 			atomic_inc(&crowd->found);
-			l4.flags = below(&rnd, 8) ? SLUICE_TCP_ACK : SLUICE_TCP_FIN | SLUICE_TCP_ACK;
+			l4.flags = below(&rnd, 8) ? SLUICE_TCP_ACK :
+						    SLUICE_TCP_FIN | SLUICE_TCP_ACK;
 			sluice_conn_advance(sn->conns, c, below(&rnd, 2), &l4);
 			if (below(&rnd, 10) >= (grow ? 9 : 2))
 				sluice_conn_kill(sn->conns, c);
@@ -549,18 +550,18 @@ static void test_crowd_at_the_budget(struct kunit *test)
 	run_crowd(test, true);
 }
 
-/*
- * Each allocation of a creation fails once: an error, and as if nothing had been. Creations allocate
- * without sleeping, which failslab counts by default.
- */
+/* Each allocation of a creation fails once: an error, and as if nothing had been. */
 static void test_allocation_failures(struct kunit *test)
 {
 #ifdef CONFIG_FAILSLAB
-	struct sluice_net *sn = make_net(test);
 	struct sluice_conn_init in;
+	struct sluice_net *sn;
 	struct sluice_tuple t;
 	u32 nth, failed = 0;
 
+	if (!sluice_test_failslab)
+		kunit_skip(test, "needs kunit_failslab=1");
+	sn = make_net(test);
 	for (nth = 1; nth < 20; nth++) {
 		long bytes = atomic_long_read(&sn->conns->bytes);
 		u32 count = atomic_read(&sn->conns->count);
@@ -593,20 +594,18 @@ static void test_allocation_failures(struct kunit *test)
 #endif
 }
 
-static struct kunit_case cases[] = {
-	KUNIT_CASE(test_both_sides),
-	KUNIT_CASE_SLOW(test_oracle),
-	KUNIT_CASE(test_remap),
-	KUNIT_CASE(test_raced),
-	KUNIT_CASE(test_denied),
-	KUNIT_CASE(test_budget),
-	KUNIT_CASE_SLOW(test_expiry),
-	KUNIT_CASE(test_advance_after_kill),
-	KUNIT_CASE_SLOW(test_crowd),
-	KUNIT_CASE_SLOW(test_crowd_at_the_budget),
-	KUNIT_CASE(test_allocation_failures),
-	{}
-};
+static struct kunit_case cases[] = { KUNIT_CASE(test_both_sides),
+				     KUNIT_CASE_SLOW(test_oracle),
+				     KUNIT_CASE(test_remap),
+				     KUNIT_CASE(test_raced),
+				     KUNIT_CASE(test_denied),
+				     KUNIT_CASE(test_budget),
+				     KUNIT_CASE_SLOW(test_expiry),
+				     KUNIT_CASE(test_advance_after_kill),
+				     KUNIT_CASE_SLOW(test_crowd),
+				     KUNIT_CASE_SLOW(test_crowd_at_the_budget),
+				     KUNIT_CASE(test_allocation_failures),
+				     {} };
 
 static struct kunit_suite suite = {
 	.name = "sluice_conn",

@@ -13,11 +13,15 @@
 #include "core/nat.h"
 #include "core/packet.h"
 #include "core/service.h"
-#include "random.h"
+#include "suite.h"
 
 static ulong kunit_seed;
 module_param(kunit_seed, ulong, 0444);
 MODULE_PARM_DESC(kunit_seed, "seed of random test cases; 0: another one each time");
+
+bool sluice_test_failslab;
+module_param_named(kunit_failslab, sluice_test_failslab, bool, 0444);
+MODULE_PARM_DESC(kunit_failslab, "failslab is set up: test failing allocations too");
 
 u64 sluice_test_seed(struct kunit *test, struct rnd_state *rnd)
 {
@@ -180,8 +184,9 @@ static void test_nat(struct kunit *test)
 static void test_conntrack(struct kunit *test)
 {
 	struct sluice_l4 syn = { .seq = ~0U, .flags = SLUICE_TCP_SYN, .win = 1000 };
-	struct sluice_l4 synack = { .seq = 5, .ack = 0, .win = 1000,
-				    .flags = SLUICE_TCP_SYN | SLUICE_TCP_ACK };
+	struct sluice_l4 synack = {
+		.seq = 5, .ack = 0, .win = 1000, .flags = SLUICE_TCP_SYN | SLUICE_TCP_ACK
+	};
 	struct sluice_l4 ack = { .seq = 0, .ack = 6, .flags = SLUICE_TCP_ACK, .win = 1000 };
 	struct sluice_l4 rst = { .seq = 6, .flags = SLUICE_TCP_RST };
 	struct sluice_tcp_dir tcp[2];
@@ -199,8 +204,8 @@ static void test_conntrack(struct kunit *test)
 static void test_packet(struct kunit *test)
 {
 	/* UDP 10.1.0.2:5353 -> 10.96.0.1:53, 4 bytes. */
-	static const u8 udp[32] = { 0x45, 0, 0, 32, 0, 1, 0, 0, 64, 17, 0, 0, 10, 1, 0, 2,
-				    10,	  96, 0, 1, 0x14, 0xe9, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4 };
+	static const u8 udp[32] = { 0x45, 0,  0, 32, 0,	   1,	 0, 0,	64, 17, 0, 0, 10, 1, 0, 2,
+				    10,	  96, 0, 1,  0x14, 0xe9, 0, 53, 0,  12, 0, 0, 1,  2, 3, 4 };
 	u8 *p = kunit_kzalloc(test, sizeof(udp), GFP_KERNEL);
 	struct sluice_packet pkt;
 	u32 len;
@@ -217,15 +222,13 @@ static void test_packet(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ntohs(pkt.tuple.sport), 5353);
 }
 
-static struct kunit_case cases[] = {
-	KUNIT_CASE(test_platform),
-	KUNIT_CASE(test_ruleset),
-	KUNIT_CASE(test_ruleset_corrupted),
-	KUNIT_CASE(test_nat),
-	KUNIT_CASE(test_conntrack),
-	KUNIT_CASE(test_packet),
-	{}
-};
+static struct kunit_case cases[] = { KUNIT_CASE(test_platform),
+				     KUNIT_CASE(test_ruleset),
+				     KUNIT_CASE(test_ruleset_corrupted),
+				     KUNIT_CASE(test_nat),
+				     KUNIT_CASE(test_conntrack),
+				     KUNIT_CASE(test_packet),
+				     {} };
 
 static struct kunit_suite suite = {
 	.name = "sluice_core",

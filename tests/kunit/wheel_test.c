@@ -10,7 +10,7 @@
 
 #include "kmod/conn.h"
 #include "kmod/wheel.h"
-#include "random.h"
+#include "suite.h"
 
 #define PAST 300 /* seconds; more than a turn of the wheel */
 
@@ -43,8 +43,7 @@ static u32 count_list(struct hlist_head *head)
 	struct hlist_node *n;
 	u32 count = 0;
 
-	hlist_for_each(n, head)
-		count++;
+	hlist_for_each(n, head) count++;
 	return count;
 }
 
@@ -62,10 +61,10 @@ static u32 turn_all(struct sluice_wheel *w, u32 n, struct hlist_head *dead)
 /* Who is over after the wheel has caught up: whoever was silent for its timeout, nobody else. */
 static void test_expiry(struct kunit *test)
 {
-	static const u8 states[] = { SLUICE_STATE_DENIED,      SLUICE_STATE_TCP_SYN_SENT,
-				     SLUICE_STATE_UNREPLIED,   SLUICE_STATE_REPLIED,
+	static const u8 states[] = { SLUICE_STATE_DENIED,	   SLUICE_STATE_TCP_SYN_SENT,
+				     SLUICE_STATE_UNREPLIED,	   SLUICE_STATE_REPLIED,
 				     SLUICE_STATE_TCP_ESTABLISHED, SLUICE_STATE_TCP_TIME_WAIT,
-				     SLUICE_STATE_TCP_CLOSE,   SLUICE_STATE_TCP_CLOSE_WAIT };
+				     SLUICE_STATE_TCP_CLOSE,	   SLUICE_STATE_TCP_CLOSE_WAIT };
 	const u32 n = 5000;
 	struct sluice_wheel *w = make_wheel(test, PAST);
 	struct sluice_conn *c = make_conns(test, n);
@@ -266,7 +265,8 @@ static void test_taken_down(struct kunit *test)
 			KUNIT_ASSERT_TRUE(test, sluice_wheel_del(w, c));
 			break;
 		case 1:
-			KUNIT_ASSERT_PTR_EQ(test, sluice_wheel_victim(w, SLUICE_EVICT_UNREPLIED), c);
+			KUNIT_ASSERT_PTR_EQ(test, sluice_wheel_victim(w, SLUICE_EVICT_UNREPLIED),
+					    c);
 			break;
 		case 2:
 			KUNIT_ASSERT_EQ(test, turn_all(w, 64, &dead), 1U);
@@ -279,22 +279,17 @@ static void test_taken_down(struct kunit *test)
 		sluice_wheel_shorten(w, c, SLUICE_EVICT_CLOSING, 5);
 		KUNIT_EXPECT_FALSE_MSG(test, sluice_wheel_del(w, c), "how %u", how);
 		KUNIT_EXPECT_PTR_EQ_MSG(test, (void *)bait, (void *)0x5a5a5a5a5a5a5a5aUL,
-					"how %u: the memory of a dead connection is written to", how);
+					"how %u: the memory of a dead connection is written to",
+					how);
 		kvfree(c);
 		kfree(w);
 	}
 }
 
 static struct kunit_case cases[] = {
-	KUNIT_CASE(test_expiry),
-	KUNIT_CASE(test_cost),
-	KUNIT_CASE(test_batches),
-	KUNIT_CASE(test_long_lived),
-	KUNIT_CASE(test_victims),
-	KUNIT_CASE(test_promoted),
-	KUNIT_CASE(test_shorten),
-	KUNIT_CASE(test_taken_down),
-	{}
+	KUNIT_CASE(test_expiry),     KUNIT_CASE(test_cost),	  KUNIT_CASE(test_batches),
+	KUNIT_CASE(test_long_lived), KUNIT_CASE(test_victims),	  KUNIT_CASE(test_promoted),
+	KUNIT_CASE(test_shorten),    KUNIT_CASE(test_taken_down), {}
 };
 
 static struct kunit_suite suite = {

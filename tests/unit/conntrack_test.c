@@ -75,10 +75,10 @@ static void run(const char *name, const struct step *s)
 	ok_checks("%s", name);
 }
 
-#define HANDSHAKE \
-	{ ORIG, SYN, 0, 0, 0, S(SYN_SENT), 1000, 0 }, \
-	{ REPLY, SYN | ACK, 0, 1, 0, S(SYN_RECV), 1000, 0 }, \
-	{ ORIG, ACK, 1, 1, 0, S(ESTABLISHED), 1000, 0 }
+#define HANDSHAKE                                                    \
+	{ ORIG, SYN, 0, 0, 0, S(SYN_SENT), 1000, 0 },                \
+		{ REPLY, SYN | ACK, 0, 1, 0, S(SYN_RECV), 1000, 0 }, \
+		{ ORIG, ACK, 1, 1, 0, S(ESTABLISHED), 1000, 0 }
 
 static void test_scripts(void)
 {
@@ -113,14 +113,12 @@ static void test_scripts(void)
 		{ ORIG, ACK, 22, 2802, 0, S(TIME_WAIT), 0, 0 },
 		END
 	};
-	static const struct step both_close[] = {
-		HANDSHAKE,
-		{ ORIG, FIN | ACK, 1, 1, 0, S(FIN_WAIT), 0, 0 },
-		{ REPLY, FIN | ACK, 1, 1, 0, S(LAST_ACK), 0, 0 },
-		{ ORIG, ACK, 2, 2, 0, S(LAST_ACK), 0, 0 },
-		{ REPLY, ACK, 2, 2, 0, S(TIME_WAIT), 0, 0 },
-		END
-	};
+	static const struct step both_close[] = { HANDSHAKE,
+						  { ORIG, FIN | ACK, 1, 1, 0, S(FIN_WAIT), 0, 0 },
+						  { REPLY, FIN | ACK, 1, 1, 0, S(LAST_ACK), 0, 0 },
+						  { ORIG, ACK, 2, 2, 0, S(LAST_ACK), 0, 0 },
+						  { REPLY, ACK, 2, 2, 0, S(TIME_WAIT), 0, 0 },
+						  END };
 	static const struct step simultaneous_open[] = {
 		{ ORIG, SYN, 0, 0, 0, S(SYN_SENT), 0, 0 },
 		{ REPLY, SYN, 0, 0, 0, S(SYN_RECV), 0, 0 },
@@ -184,12 +182,13 @@ static void test_scripts(void)
 		{ ORIG, SYN, 90000, 0, 0, S(SYN_SENT), 0, 0 }, /* RFC 9293, 3.6.1 */
 		{ REPLY, SYN | ACK, 5, 90001, 0, S(SYN_RECV), 0, 0 },
 		{ ORIG, ACK, 90001, 6, 0, S(ESTABLISHED), 0, 0 },
-		{ REPLY, FIN | ACK, 6, 90001, 0, S(FIN_WAIT), 0, 0 }, /* the old FINs are forgotten */
+		{ REPLY, FIN | ACK, 6, 90001, 0, S(FIN_WAIT), 0,
+		  0 }, /* the old FINs are forgotten */
 		END
 	};
 	static const struct step mid_stream[] = {
-		{ ORIG, PSH | ACK, 5000, 700, 100, S(ESTABLISHED), 0, 0 },
-		{ REPLY, RST, 700 + 2000, 0, 0, S(ESTABLISHED), 0, 0 },
+		{ ORIG, PSH | ACK, 5000, 700, 100, S(MIDSTREAM), 0, 0 },
+		{ REPLY, RST, 700 + 2000, 0, 0, S(MIDSTREAM), 0, 0 },
 		{ REPLY, ACK, 700, 5100, 0, S(ESTABLISHED), 0, 0 },
 		{ ORIG, FIN | ACK, 5100, 700, 0, S(FIN_WAIT), 0, 0 },
 		{ REPLY, FIN | ACK, 700, 5101, 0, S(LAST_ACK), 0, 0 },
@@ -197,12 +196,12 @@ static void test_scripts(void)
 		END
 	};
 	static const struct step mid_stream_refused[] = {
-		{ ORIG, PSH | ACK, 5000, 700, 100, S(ESTABLISHED), 0, 0 },
+		{ ORIG, PSH | ACK, 5000, 700, 100, S(MIDSTREAM), 0, 0 },
 		{ REPLY, RST, 700, 0, 0, S(CLOSE), 0, 0 }, /* "I know of no such connection" */
 		END
 	};
 	static const struct step mid_stream_fin[] = {
-		{ ORIG, FIN | ACK, 5000, 700, 0, S(ESTABLISHED), 0, 0 },
+		{ ORIG, FIN | ACK, 5000, 700, 0, S(MIDSTREAM), 0, 0 },
 		{ REPLY, FIN | ACK, 700, 5001, 0, S(LAST_ACK), 0, 0 },
 		{ ORIG, ACK, 5001, 701, 0, S(TIME_WAIT), 0, 0 },
 		END
@@ -218,14 +217,13 @@ static void test_scripts(void)
 		END
 	};
 	/* RFC 9293, 3.5.1: the server still holds the connection that a restarted client forgot. */
-	static const struct step half_open[] = {
-		HANDSHAKE,
-		{ ORIG, SYN, 400000, 0, 0, S(ESTABLISHED), 0, 0 },
-		{ REPLY, ACK, 1, 1, 0, S(ESTABLISHED), 0, 0 }, /* challenge */
-		{ ORIG, RST, 1, 0, 0, S(CLOSE), 0, 0 },
-		{ ORIG, SYN, 400000, 0, 0, S(SYN_SENT), 0, 0 },
-		END
-	};
+	static const struct step half_open[] = { HANDSHAKE,
+						 { ORIG, SYN, 400000, 0, 0, S(ESTABLISHED), 0, 0 },
+						 { REPLY, ACK, 1, 1, 0, S(ESTABLISHED), 0,
+						   0 }, /* challenge */
+						 { ORIG, RST, 1, 0, 0, S(CLOSE), 0, 0 },
+						 { ORIG, SYN, 400000, 0, 0, S(SYN_SENT), 0, 0 },
+						 END };
 	static const struct step keepalive[] = {
 		HANDSHAKE,
 		{ ORIG, PSH | ACK, 1, 1, 100, S(ESTABLISHED), 0, 0 },
@@ -298,16 +296,25 @@ static void test_reset_window(void)
 		uint64_t slack = bare_syn ? 1U << scale : 1;
 		struct sluice_tcp_dir tcp[2], saved[2];
 		struct sluice_l4 syn = { .seq = c, .flags = SYN, .win = win, .wscale = scale };
-		struct sluice_l4 synack = { .seq = s, .ack = c + 1, .flags = SYN | ACK, .win = win,
-					    .wscale = scale };
+		struct sluice_l4 synack = {
+			.seq = s, .ack = c + 1, .flags = SYN | ACK, .win = win, .wscale = scale
+		};
 		struct sluice_l4 ack = { .seq = c + 1, .ack = s + 1, .flags = ACK, .win = win };
 		struct sluice_l4 data = { .seq = s + 1, .ack = c + 1, .flags = ACK, .win = win };
 		uint32_t next = dir == ORIG ? c + 1 : s + 1; /* what the receiver waits for */
 		uint8_t state = sluice_state_first(SLUICE_PROTO_TCP, &syn, tcp);
-		int64_t at[12] = { 0, -1, -2, -1000, -0x7fffffff, (int64_t)window - 1,
-				   (int64_t)(window / 2), (int64_t)(window + slack + 1),
-				   (int64_t)window + 100000, (int64_t)tap_below(0x7fffffff),
-				   -(int64_t)tap_below(0x7fffffff), 0x7fffffff };
+		int64_t at[12] = { 0,
+				   -1,
+				   -2,
+				   -1000,
+				   -0x7fffffff,
+				   (int64_t)window - 1,
+				   (int64_t)(window / 2),
+				   (int64_t)(window + slack + 1),
+				   (int64_t)window + 100000,
+				   (int64_t)tap_below(0x7fffffff),
+				   -(int64_t)tap_below(0x7fffffff),
+				   0x7fffffff };
 
 		state = sluice_tcp_next(state, REPLY, tcp, &synack);
 		state = sluice_tcp_next(state, ORIG, tcp, &ack);
@@ -319,11 +326,12 @@ static void test_reset_window(void)
 			bool closed = sluice_tcp_next(state, dir, tcp, &rst) == S(CLOSE);
 
 			if (at[j] >= 0 && (uint64_t)at[j] < (window ? window : 1))
-				check(closed, "dir %u, window %" PRIu64 ", at %" PRId64 ": ignored", dir,
-				      window, at[j]);
+				check(closed, "dir %u, window %" PRIu64 ", at %" PRId64 ": ignored",
+				      dir, window, at[j]);
 			else if (at[j] < 0 || (uint64_t)at[j] > window + slack)
-				check(!closed, "dir %u, window %" PRIu64 ", at %" PRId64 ": taken%s",
-				      dir, window, at[j], bare_syn ? " (window of a SYN)" : "");
+				check(!closed,
+				      "dir %u, window %" PRIu64 ", at %" PRId64 ": taken%s", dir,
+				      window, at[j], bare_syn ? " (window of a SYN)" : "");
 			check(!memcmp(saved, tcp, sizeof(tcp)), "a reset is recorded");
 		}
 	}
@@ -476,7 +484,8 @@ static bool converse(uint32_t *last)
 			want = oracle_state(&o, &f);
 			if (!check(state == want,
 				   "ISNs %x and %x: %s, expected %s after dir %u flags %x seq %" PRIu64
-				   " ack %" PRIu64, e[0].isn, e[1].isn, sluice_state_name(state),
+				   " ack %" PRIu64,
+				   e[0].isn, e[1].isn, sluice_state_name(state),
 				   sluice_state_name(want), f.dir, f.flags, f.seq, f.ack))
 				return false;
 		}
@@ -511,7 +520,8 @@ static void test_flags(void)
 	for (f = 0; f < 256; f++) {
 		bool fin = f & FIN, syn = f & SYN, rst = f & RST, ack = f & ACK;
 		/* RFC 9293: no segment but a SYN and a RST goes without ACK; these exclude others. */
-		bool valid = (syn && !rst && !fin) || (rst && !syn && !fin) || (ack && !syn && !rst);
+		bool valid = (syn && !rst && !fin) || (rst && !syn && !fin) ||
+			     (ack && !syn && !rst);
 
 		check(sluice_tcp_flags_valid((uint8_t)f) == valid, "flags %02x", f);
 		check(sluice_tcp_opens((uint8_t)f) == (syn && !ack && !rst), "opens: %02x", f);
@@ -521,7 +531,8 @@ static void test_flags(void)
 	for (f = 0; f < SLUICE_STATE_COUNT; f++) {
 		bool gone = f == S(TIME_WAIT) || f == S(CLOSE) || f == S(LAST_ACK);
 
-		check(sluice_tcp_reopens((uint8_t)f, SYN) == gone, "SYN in %s", sluice_state_name(f));
+		check(sluice_tcp_reopens((uint8_t)f, SYN) == gone, "SYN in %s",
+		      sluice_state_name(f));
 		check(!sluice_tcp_reopens((uint8_t)f, SYN | ACK), "SYN+ACK in %s",
 		      sluice_state_name(f));
 		check(!sluice_tcp_reopens((uint8_t)f, ACK), "ACK in %s", sluice_state_name(f));
@@ -639,7 +650,8 @@ static void test_states(void)
 	}
 	check(sluice_state_class(S(ESTABLISHED)) == SLUICE_EVICT_ESTABLISHED, "TCP");
 	check(sluice_state_class(S(CLOSE_WAIT)) == SLUICE_EVICT_ESTABLISHED, "half closed TCP");
-	check(sluice_state_class(SLUICE_STATE_SCTP_ESTABLISHED) == SLUICE_EVICT_ESTABLISHED, "SCTP");
+	check(sluice_state_class(SLUICE_STATE_SCTP_ESTABLISHED) == SLUICE_EVICT_ESTABLISHED,
+	      "SCTP");
 	check(!sluice_state_timeout(SLUICE_STATE_COUNT), "a state that does not exist has no time");
 	check(sluice_state_class(255) == SLUICE_EVICT_CLOSING, "and goes first");
 	ok_checks("every state has a timeout and a place in the order of eviction");

@@ -52,12 +52,14 @@ static void check_side(const struct sluice_judge_side *side, enum side s, uint32
 	check(side->staged_verdict ==
 		      (staged_allows(s) ? SLUICE_VERDICT_ALLOW : SLUICE_VERDICT_DENY),
 	      "%s staged verdict", name);
-	check(side->reason == (s == OPEN	    ? SLUICE_REASON_NO_POLICY :
+	check(side->reason == (s == OPEN	  ? SLUICE_REASON_NO_POLICY :
 			       enforced_allows(s) ? SLUICE_REASON_POLICY_ALLOW :
 						    SLUICE_REASON_POLICY_DENY),
 	      "%s reason", name);
 	check(side->rule == (s == OPEN ? 0 : enforced_allows(s) ? id : id + 1), "%s rule", name);
-	check(side->staged_rule == (s == OPEN ? 0 : staged_allows(s) ? id : id + 1),
+	check(side->staged_rule == (s == OPEN	     ? 0 :
+				    staged_allows(s) ? id :
+						       id + 1),
 	      "%s staged rule", name);
 }
 
@@ -65,8 +67,13 @@ static void judge_one(uint32_t flags, enum side out, enum side in_, const struct
 		      const struct sluice_ruleset *i)
 {
 	struct sluice_judge_in in = {
-		.egress = e, .ingress = i, .src_class = SRC_CLASS, .dst_class = DST_CLASS,
-		.flags = flags, .port = 80, .proto = 6,
+		.egress = e,
+		.ingress = i,
+		.src_class = SRC_CLASS,
+		.dst_class = DST_CLASS,
+		.flags = flags,
+		.port = 80,
+		.proto = 6,
 	};
 	bool src = flags & SLUICE_JUDGE_SRC_LOCAL, dst = flags & SLUICE_JUDGE_DST_LOCAL;
 	struct sluice_judge_side none = { 0 };
@@ -116,7 +123,8 @@ static void judge_one(uint32_t flags, enum side out, enum side in_, const struct
 	if (src)
 		check_side(&j.egress, out, 10, "egress");
 	else
-		check(!memcmp(&j.egress, &none, sizeof(none)), "egress of a pod elsewhere is judged");
+		check(!memcmp(&j.egress, &none, sizeof(none)),
+		      "egress of a pod elsewhere is judged");
 	/* Where both of egress's verdicts are deny, nothing that ingress says could matter. */
 	reached = dst && !(src && out == DENY_DENY);
 	if (reached)

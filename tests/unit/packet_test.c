@@ -211,9 +211,9 @@ static bool same(const struct sluice_packet *a, const struct built *b)
 	return !memcmp(&a->tuple, &b->tuple, sizeof(b->tuple)) && a->l4_off == b->l4_off &&
 	       a->port == b->port && a->flags == b->flags && a->ttl == b->ttl &&
 	       a->l4.flags == b->l4.flags &&
-	       (!tcp || (a->l4.seq == b->l4.seq && a->l4.ack == b->l4.ack &&
-			 a->l4.win == b->l4.win && a->l4.len == b->l4.len &&
-			 a->l4.wscale == b->l4.wscale));
+	       (!tcp ||
+		(a->l4.seq == b->l4.seq && a->l4.ack == b->l4.ack && a->l4.win == b->l4.win &&
+		 a->l4.len == b->l4.len && a->l4.wscale == b->l4.wscale));
 }
 
 /* Every window either has it all, or asks for more of what there is. */
@@ -315,24 +315,29 @@ static void test_broken_fields(void)
 		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_BAD_CHECKSUM, "checksum");
 		b = good;
 		b.data[tap_one_in(2) ? 8 : 12 + tap_below(8)] ^= 1U << tap_below(8);
-		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_BAD_CHECKSUM, "a flipped bit");
+		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_BAD_CHECKSUM,
+		      "a flipped bit");
 		b = good;
 		b.data[0] = 0x40 | tap_below(5);
-		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_MALFORMED, "header below 20");
+		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_MALFORMED,
+		      "header below 20");
 		b = good;
 		b.data[0] = (b.data[0] & 15) | 0x60;
-		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_MALFORMED, "version 6 in IPv4");
+		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_MALFORMED,
+		      "version 6 in IPv4");
 		b = good;
 		put16(b.data + 2, (b.data[0] & 15) * 4 - 1);
 		ip4_check(b.data);
-		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_MALFORMED, "total below header");
+		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_MALFORMED,
+		      "total below header");
 		b = good;
 		b.data[b.l4_off + 12] = (uint8_t)(tap_below(5) << 4);
 		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_MALFORMED, "TCP below 20");
 		b = good;
 		put16(b.data + 6, 1U << tap_below(14));
 		ip4_check(b.data);
-		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_FRAGMENT, "an IPv4 fragment");
+		check(parse(b.data, b.n, b.n, 4, &pkt) == SLUICE_PARSE_FRAGMENT,
+		      "an IPv4 fragment");
 		check(!memcmp(&pkt.tuple.src, &b.tuple.src, 32), "keeps its addresses");
 
 		build(&b, SLUICE_IPV4, 17, 0);
@@ -343,13 +348,16 @@ static void test_broken_fields(void)
 
 		build(&b, SLUICE_IPV6, 6, 0);
 		b.data[6] = 44;
-		check(parse(b.data, b.n, b.n, 6, &pkt) == SLUICE_PARSE_FRAGMENT, "an IPv6 fragment");
+		check(parse(b.data, b.n, b.n, 6, &pkt) == SLUICE_PARSE_FRAGMENT,
+		      "an IPv6 fragment");
 		check(!memcmp(&pkt.tuple.src, &b.tuple.src, 32), "keeps its addresses");
 		b.data[0] = (b.data[0] & 15) | 0x40;
-		check(parse(b.data, b.n, b.n, 6, &pkt) == SLUICE_PARSE_MALFORMED, "version 4 in IPv6");
+		check(parse(b.data, b.n, b.n, 6, &pkt) == SLUICE_PARSE_MALFORMED,
+		      "version 4 in IPv6");
 
 		build(&b, SLUICE_IPV6, 17, 9);
-		check(parse(b.data, b.n, b.n, 6, &pkt) == SLUICE_PARSE_UNSUPPORTED, "nine extensions");
+		check(parse(b.data, b.n, b.n, 6, &pkt) == SLUICE_PARSE_UNSUPPORTED,
+		      "nine extensions");
 		build(&b, SLUICE_IPV6, 17, 1);
 		b.data[41] = 255; /* an extension that leaves the packet */
 		check(parse(b.data, b.n, b.n, 6, &pkt) == SLUICE_PARSE_MALFORMED, "long extension");
@@ -441,7 +449,8 @@ static void test_noise(void)
 			ip4_check(b.data);
 		len = tap_below(b.n + 1);
 		ret = parse(b.data, len, b.n, family, &pkt);
-		check(ret >= SLUICE_PARSE_OK && ret <= SLUICE_PARSE_UNSUPPORTED, "returned %d", ret);
+		check(ret >= SLUICE_PARSE_OK && ret <= SLUICE_PARSE_UNSUPPORTED, "returned %d",
+		      ret);
 		if (ret == SLUICE_PARSE_OK)
 			check(pkt.l4_off <= b.n && pkt.l4_off >= (family == SLUICE_IPV4 ? 20 : 40),
 			      "transport at %u of %u", pkt.l4_off, b.n);

@@ -232,9 +232,8 @@ __attribute__((unused)) static struct sluice_ruleset *blob_build(const struct bl
 		ports[nports++].row = blob_intern(rows, &nrows, words);
 	}
 
-	size = off + (in->n + 1) * sizeof(struct sluice_rule) +
-	       SLUICE_TIERS * sizeof(uint32_t) + nclasses * sizeof(*crows) +
-	       nports * sizeof(*ports) + nrows * words * sizeof(*rows);
+	size = off + (in->n + 1) * sizeof(struct sluice_rule) + SLUICE_TIERS * sizeof(uint32_t) +
+	       nclasses * sizeof(*crows) + nports * sizeof(*ports) + nrows * words * sizeof(*rows);
 	rs = malloc(size);
 	memset(rs, 0, size);
 	rs->magic = SLUICE_RULESET_MAGIC;

@@ -104,8 +104,8 @@ static void compare(const struct blob_rules *rules, const struct sluice_ruleset 
 	blob_oracle(rules, class, proto, port, true, &want);
 	check(same_match(&got_staged, &want),
 	      "%u rules, class %u, proto %u, port %u: staged rule %d action %u, expected %d %u",
-	      rules->n, class, proto, port, (int)got_staged.rule, got_staged.action,
-	      (int)want.rule, want.action);
+	      rules->n, class, proto, port, (int)got_staged.rule, got_staged.action, (int)want.rule,
+	      want.action);
 
 	sluice_ruleset_classify(blob, class, proto, port, &got_staged, NULL);
 	check(same_match(&got, &got_staged), "asking for no staged verdict changes the other");
@@ -205,13 +205,30 @@ static void test_sparse(void)
 static void test_worked_example(void)
 {
 	struct blob_rule r[3] = {
-		{ .id = 1, .action = SLUICE_ACTION_ALLOW, .tier = 1, .enforced = true,
-		  .staged = true, .n_classes = 1, .classes = { 5 }, .n_ranges = 1,
+		{ .id = 1,
+		  .action = SLUICE_ACTION_ALLOW,
+		  .tier = 1,
+		  .enforced = true,
+		  .staged = true,
+		  .n_classes = 1,
+		  .classes = { 5 },
+		  .n_ranges = 1,
 		  .ranges = { { 6 << 16 | 80, 6 << 16 | 80 } } },
-		{ .id = 2, .action = SLUICE_ACTION_ALLOW, .tier = 1, .enforced = true,
-		  .staged = true, .n_classes = 2, .classes = { 5, 6 }, .any_port = true },
-		{ .id = 3, .action = SLUICE_ACTION_DENY, .tier = 1, .enforced = true,
-		  .staged = true, .any_class = true, .any_port = true },
+		{ .id = 2,
+		  .action = SLUICE_ACTION_ALLOW,
+		  .tier = 1,
+		  .enforced = true,
+		  .staged = true,
+		  .n_classes = 2,
+		  .classes = { 5, 6 },
+		  .any_port = true },
+		{ .id = 3,
+		  .action = SLUICE_ACTION_DENY,
+		  .tier = 1,
+		  .enforced = true,
+		  .staged = true,
+		  .any_class = true,
+		  .any_port = true },
 	};
 	struct blob_rules rules = { .n = 3, .rules = r };
 	struct sluice_ruleset *blob = blob_build(&rules);
@@ -236,14 +253,25 @@ static void test_worked_example(void)
 static void test_tiers(void)
 {
 	struct blob_rule r[4] = {
-		{ .id = 1, .action = SLUICE_ACTION_PASS, .tier = SLUICE_TIER_ADMIN,
-		  .n_classes = 1, .classes = { 1 } },
-		{ .id = 2, .action = SLUICE_ACTION_DENY, .tier = SLUICE_TIER_ADMIN,
+		{ .id = 1,
+		  .action = SLUICE_ACTION_PASS,
+		  .tier = SLUICE_TIER_ADMIN,
+		  .n_classes = 1,
+		  .classes = { 1 } },
+		{ .id = 2,
+		  .action = SLUICE_ACTION_DENY,
+		  .tier = SLUICE_TIER_ADMIN,
 		  .any_class = true },
-		{ .id = 3, .action = SLUICE_ACTION_LOG, .tier = SLUICE_TIER_POLICY,
+		{ .id = 3,
+		  .action = SLUICE_ACTION_LOG,
+		  .tier = SLUICE_TIER_POLICY,
 		  .any_class = true },
-		{ .id = 4, .action = SLUICE_ACTION_DENY, .tier = SLUICE_TIER_BASELINE,
-		  .n_classes = 1, .classes = { 1 }, .flags = SLUICE_RULE_DEFAULT },
+		{ .id = 4,
+		  .action = SLUICE_ACTION_DENY,
+		  .tier = SLUICE_TIER_BASELINE,
+		  .n_classes = 1,
+		  .classes = { 1 },
+		  .flags = SLUICE_RULE_DEFAULT },
 	};
 	struct blob_rules rules = { .n = 4, .rules = r, .default_action = SLUICE_ACTION_ALLOW };
 	struct sluice_ruleset *blob;
@@ -277,9 +305,12 @@ static void test_log_limit(void)
 
 	rules.rules = calloc(100, sizeof(*rules.rules));
 	for (i = 0; i < 100; i++)
-		rules.rules[i] = (struct blob_rule){ .id = i + 1, .action = SLUICE_ACTION_LOG,
-						     .enforced = true, .staged = true,
-						     .any_class = true, .any_port = true };
+		rules.rules[i] = (struct blob_rule){ .id = i + 1,
+						     .action = SLUICE_ACTION_LOG,
+						     .enforced = true,
+						     .staged = true,
+						     .any_class = true,
+						     .any_port = true };
 	for (rules.n = 60; rules.n < 70; rules.n++) {
 		blob = blob_build(&rules);
 		compare(&rules, blob, 1, 6, 80);
@@ -298,12 +329,21 @@ static void test_icmp(void)
 
 	is_u64(sluice_port_key(58, 0x8001), 58 << 16 | 0x8001, "an ICMP key holds type and code");
 	rules.rules = calloc(3, sizeof(*rules.rules));
-	rules.rules[0] = (struct blob_rule){ .id = 1, .any_class = true, .n_ranges = 1,
-		.ranges = { { sluice_port_key(1, 8 << 8), sluice_port_key(1, 8 << 8 | 255) } } };
-	rules.rules[1] = (struct blob_rule){ .id = 2, .any_class = true, .n_ranges = 1,
-		.ranges = { { sluice_port_key(1, 3 << 8 | 4), sluice_port_key(1, 3 << 8 | 4) } } };
-	rules.rules[2] = (struct blob_rule){ .id = 3, .any_class = true, .n_ranges = 1,
-		.ranges = { { sluice_port_key(58, 0), sluice_port_key(58, 65535) } } };
+	rules.rules[0] = (struct blob_rule){ .id = 1,
+					     .any_class = true,
+					     .n_ranges = 1,
+					     .ranges = { { sluice_port_key(1, 8 << 8),
+							   sluice_port_key(1, 8 << 8 | 255) } } };
+	rules.rules[1] = (struct blob_rule){ .id = 2,
+					     .any_class = true,
+					     .n_ranges = 1,
+					     .ranges = { { sluice_port_key(1, 3 << 8 | 4),
+							   sluice_port_key(1, 3 << 8 | 4) } } };
+	rules.rules[2] = (struct blob_rule){ .id = 3,
+					     .any_class = true,
+					     .n_ranges = 1,
+					     .ranges = { { sluice_port_key(58, 0),
+							   sluice_port_key(58, 65535) } } };
 	for (port = 0; port < 3; port++)
 		rules.rules[port].enforced = rules.rules[port].staged = true;
 	blob = blob_build(&rules);
@@ -362,54 +402,54 @@ static struct sluice_ruleset *sample(uint32_t n)
 #define ROW_END "row has a bit behind its last rule"
 
 /* One statement that spoils a good blob of 200 rules, and the words that refuse it. */
-#define SPOILS(X) \
-	X("one byte more", rs->size++, SIZE) \
-	X("one byte less", rs->size--, SIZE) \
-	X("no size", rs->size = 0, SIZE) \
-	X("another layout", rs->magic++, MAGIC) \
-	X("the other byte order", rs->magic = __builtin_bswap32(rs->magic), MAGIC) \
-	X("one rule above the limit", rs->nrules = SLUICE_MAX_RULES + 1, COUNTS) \
-	X("a count of rules that wraps", rs->nrules = ~0U, COUNTS) \
-	X("too many classes", rs->nclasses = SLUICE_MAX_CLASSES + 1, COUNTS) \
-	X("too many port ranges", rs->nports = SLUICE_MAX_PORT_RANGES + 1, COUNTS) \
-	X("too many rows", rs->nrows = SLUICE_MAX_ROWS + 1, COUNTS) \
-	X("less rows than the fixed ones", rs->nrows = 3, COUNTS) \
-	X("one word more", rs->nwords++, WORDS) \
-	X("no summary", rs->nsummary = 0, WORDS) \
-	X("64 rules more", rs->nrules += 64, WORDS) \
-	X("pass as default", rs->default_action = SLUICE_ACTION_PASS, DEFAULT) \
-	X("an unknown flag", rs->flags |= 2, FLAGS) \
-	X("header padding", rs->pad = 1, FLAGS) \
-	X("rules inside the header", rs->off_rules = 48, OUTSIDE) \
-	X("rules off alignment", rs->off_rules += 4, OUTSIDE) \
-	X("rules behind the end", rs->off_rules = (rs->size & ~7U) - 8, OUTSIDE) \
-	X("rules at an offset that wraps", rs->off_rules = ~7U, OUTSIDE) \
-	X("tiers behind the end", rs->off_tiers = (rs->size & ~7U) - 8, OUTSIDE) \
-	X("tiers off alignment", rs->off_tiers += 4, OUTSIDE) \
-	X("classes behind the end", rs->off_classes = rs->size & ~7U, OUTSIDE) \
-	X("more classes than bytes", rs->nclasses = SLUICE_MAX_CLASSES, OUTSIDE) \
-	X("ports behind the end", rs->off_ports = rs->size & ~7U, OUTSIDE) \
-	X("more ports than bytes", rs->nports = SLUICE_MAX_PORT_RANGES, OUTSIDE) \
-	X("rows behind the end", rs->off_rows += 8, OUTSIDE) \
-	X("one row more", rs->nrows++, OUTSIDE) \
-	X("as many rows as there may be", rs->nrows = SLUICE_MAX_ROWS, OUTSIDE) \
-	X("an unknown action", RULES(rs)[7].action = SLUICE_ACTION_COUNT, ACTION) \
-	X("an unknown rule flag", RULES(rs)[7].flags |= 0x04, RULE_FLAGS) \
-	X("rule padding", RULES(rs)[7].pad = 1, RULE_FLAGS) \
-	X("an unknown tier", RULES(rs)[199].tier = SLUICE_TIERS, TIER_ORDER) \
-	X("a tier out of order", RULES(rs)[0].tier = SLUICE_TIER_LAST, TIER_ORDER) \
-	X("a tier that ends early", TIERS(rs)[3] = 199, TIER_END) \
-	X("a tier that ends late", TIERS(rs)[3] = 201, TIER_END) \
-	X("a tier that never starts", TIERS(rs)[RULES(rs)[0].tier] = 0, TIER_END) \
-	X("a class's row", CLASSES(rs)[1].row = rs->nrows, CLASS_ROW) \
-	X("a class twice", CLASSES(rs)[1].class = CLASSES(rs)[0].class, CLASS_ORDER) \
-	X("a class out of order", CLASSES(rs)[0].class = ~0U, CLASS_ORDER) \
-	X("a port range's row", PORTS(rs)[1].row = rs->nrows, PORT_ROW) \
-	X("a range backwards", PORTS(rs)[0].lo = PORTS(rs)[0].hi + 1, PORT_ORDER) \
-	X("ranges that touch", PORTS(rs)[1].lo = PORTS(rs)[0].hi, PORT_ORDER) \
-	X("port padding", PORTS(rs)[1].pad = 1, PORT_PAD) \
-	X("a summary bit too few", ROWS(rs)[0] &= ROWS(rs)[0] - 1, SUMMARY) \
-	X("a summary bit too many", ROWS(rs)[0] |= 1ULL << 4, SUMMARY) \
+#define SPOILS(X)                                                                         \
+	X("one byte more", rs->size++, SIZE)                                              \
+	X("one byte less", rs->size--, SIZE)                                              \
+	X("no size", rs->size = 0, SIZE)                                                  \
+	X("another layout", rs->magic++, MAGIC)                                           \
+	X("the other byte order", rs->magic = __builtin_bswap32(rs->magic), MAGIC)        \
+	X("one rule above the limit", rs->nrules = SLUICE_MAX_RULES + 1, COUNTS)          \
+	X("a count of rules that wraps", rs->nrules = ~0U, COUNTS)                        \
+	X("too many classes", rs->nclasses = SLUICE_MAX_CLASSES + 1, COUNTS)              \
+	X("too many port ranges", rs->nports = SLUICE_MAX_PORT_RANGES + 1, COUNTS)        \
+	X("too many rows", rs->nrows = SLUICE_MAX_ROWS + 1, COUNTS)                       \
+	X("less rows than the fixed ones", rs->nrows = 3, COUNTS)                         \
+	X("one word more", rs->nwords++, WORDS)                                           \
+	X("no summary", rs->nsummary = 0, WORDS)                                          \
+	X("64 rules more", rs->nrules += 64, WORDS)                                       \
+	X("pass as default", rs->default_action = SLUICE_ACTION_PASS, DEFAULT)            \
+	X("an unknown flag", rs->flags |= 2, FLAGS)                                       \
+	X("header padding", rs->pad = 1, FLAGS)                                           \
+	X("rules inside the header", rs->off_rules = 48, OUTSIDE)                         \
+	X("rules off alignment", rs->off_rules += 4, OUTSIDE)                             \
+	X("rules behind the end", rs->off_rules = (rs->size & ~7U) - 8, OUTSIDE)          \
+	X("rules at an offset that wraps", rs->off_rules = ~7U, OUTSIDE)                  \
+	X("tiers behind the end", rs->off_tiers = (rs->size & ~7U) - 8, OUTSIDE)          \
+	X("tiers off alignment", rs->off_tiers += 4, OUTSIDE)                             \
+	X("classes behind the end", rs->off_classes = rs->size & ~7U, OUTSIDE)            \
+	X("more classes than bytes", rs->nclasses = SLUICE_MAX_CLASSES, OUTSIDE)          \
+	X("ports behind the end", rs->off_ports = rs->size & ~7U, OUTSIDE)                \
+	X("more ports than bytes", rs->nports = SLUICE_MAX_PORT_RANGES, OUTSIDE)          \
+	X("rows behind the end", rs->off_rows += 8, OUTSIDE)                              \
+	X("one row more", rs->nrows++, OUTSIDE)                                           \
+	X("as many rows as there may be", rs->nrows = SLUICE_MAX_ROWS, OUTSIDE)           \
+	X("an unknown action", RULES(rs)[7].action = SLUICE_ACTION_COUNT, ACTION)         \
+	X("an unknown rule flag", RULES(rs)[7].flags |= 0x04, RULE_FLAGS)                 \
+	X("rule padding", RULES(rs)[7].pad = 1, RULE_FLAGS)                               \
+	X("an unknown tier", RULES(rs)[199].tier = SLUICE_TIERS, TIER_ORDER)              \
+	X("a tier out of order", RULES(rs)[0].tier = SLUICE_TIER_LAST, TIER_ORDER)        \
+	X("a tier that ends early", TIERS(rs)[3] = 199, TIER_END)                         \
+	X("a tier that ends late", TIERS(rs)[3] = 201, TIER_END)                          \
+	X("a tier that never starts", TIERS(rs)[RULES(rs)[0].tier] = 0, TIER_END)         \
+	X("a class's row", CLASSES(rs)[1].row = rs->nrows, CLASS_ROW)                     \
+	X("a class twice", CLASSES(rs)[1].class = CLASSES(rs)[0].class, CLASS_ORDER)      \
+	X("a class out of order", CLASSES(rs)[0].class = ~0U, CLASS_ORDER)                \
+	X("a port range's row", PORTS(rs)[1].row = rs->nrows, PORT_ROW)                   \
+	X("a range backwards", PORTS(rs)[0].lo = PORTS(rs)[0].hi + 1, PORT_ORDER)         \
+	X("ranges that touch", PORTS(rs)[1].lo = PORTS(rs)[0].hi, PORT_ORDER)             \
+	X("port padding", PORTS(rs)[1].pad = 1, PORT_PAD)                                 \
+	X("a summary bit too few", ROWS(rs)[0] &= ROWS(rs)[0] - 1, SUMMARY)               \
+	X("a summary bit too many", ROWS(rs)[0] |= 1ULL << 4, SUMMARY)                    \
 	X("a word that became empty", ROWS(rs)[5 * SLUICE_ROW_ENFORCED + 1] = 0, SUMMARY) \
 	X("a bit behind the last rule", ROWS(rs)[5 * SLUICE_ROW_ENFORCED + 4] |= 1ULL << 8, ROW_END)
 
@@ -418,14 +458,14 @@ static void test_validate_names(void)
 	struct sluice_ruleset *good = sample(200);
 
 	is_str(sluice_ruleset_validate(good, good->size), NULL, "the sample is valid");
-#define X(what, spoil, words) \
-	{ \
-		struct sluice_ruleset *rs = malloc(good->size); \
-		uint32_t len = good->size; \
-		memcpy(rs, good, len); \
-		spoil; \
+#define X(what, spoil, words)                                                         \
+	{                                                                             \
+		struct sluice_ruleset *rs = malloc(good->size);                       \
+		uint32_t len = good->size;                                            \
+		memcpy(rs, good, len);                                                \
+		spoil;                                                                \
 		is_str(sluice_ruleset_validate(rs, len), words, "refused: %s", what); \
-		free(rs); \
+		free(rs);                                                             \
 	}
 	SPOILS(X)
 #undef X

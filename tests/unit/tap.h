@@ -50,8 +50,8 @@ __attribute__((format(printf, 1, 2), unused)) static void diag(const char *fmt, 
 	va_end(ap);
 }
 
-__attribute__((format(printf, 4, 5), unused)) static bool
-tap_ok(bool good, const char *file, int line, const char *fmt, ...)
+__attribute__((format(printf, 4, 5), unused)) static bool tap_ok(bool good, const char *file,
+								 int line, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -109,8 +109,8 @@ tap_is_str(const char *got, const char *want, const char *file, int line, const 
 /* Either may be NULL. */
 #define is_str(got, want, ...) tap_is_str((got), (want), __FILE__, __LINE__, __VA_ARGS__)
 
-__attribute__((format(printf, 4, 5), unused)) static bool
-tap_check(bool good, const char *file, int line, const char *fmt, ...)
+__attribute__((format(printf, 4, 5), unused)) static bool tap_check(bool good, const char *file,
+								    int line, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -130,19 +130,19 @@ tap_check(bool good, const char *file, int line, const char *fmt, ...)
 /* A part of the claim that the next ok_checks() makes; the text says what went wrong. */
 #define check(good, ...) tap_check((good), __FILE__, __LINE__, __VA_ARGS__)
 
-#define ok_checks(...)                                                               \
-	do {                                                                         \
-		bool good_ = tap.checks && !tap.checks_failed;                       \
-                                                                                     \
-		if (!tap.checks)                                                     \
-			diag("no check has run");                                    \
-		else if (tap.checks_failed)                                          \
-			diag("%" PRIu64 " of %" PRIu64 " checks failed",             \
-			     tap.checks_failed, tap.checks);                         \
-		else                                                                 \
-			diag("%" PRIu64 " checks", tap.checks);                      \
-		tap.checks = tap.checks_failed = 0;                                  \
-		tap_ok(good_, __FILE__, __LINE__, __VA_ARGS__);                      \
+#define ok_checks(...)                                                                      \
+	do {                                                                                \
+		bool good_ = tap.checks && !tap.checks_failed;                              \
+                                                                                            \
+		if (!tap.checks)                                                            \
+			diag("no check has run");                                           \
+		else if (tap.checks_failed)                                                 \
+			diag("%" PRIu64 " of %" PRIu64 " checks failed", tap.checks_failed, \
+			     tap.checks);                                                   \
+		else                                                                        \
+			diag("%" PRIu64 " checks", tap.checks);                             \
+		tap.checks = tap.checks_failed = 0;                                         \
+		tap_ok(good_, __FILE__, __LINE__, __VA_ARGS__);                             \
 	} while (0)
 
 /* splitmix64 (Steele, Lea, Flood 2014): any seed is good, and the same on every machine. */

@@ -137,7 +137,9 @@ static const struct prefix martian[] = {
 	{ "::", 128 },	  { "::1", 128 },     { "ff00::", 8 },
 };
 static const struct prefix multicast[] = {
-	{ "224.0.0.0", 4 }, { "255.255.255.255", 32 }, { "ff00::", 8 },
+	{ "224.0.0.0", 4 },
+	{ "255.255.255.255", 32 },
+	{ "ff00::", 8 },
 };
 static const struct prefix link_local[] = { { "169.254.0.0", 16 }, { "fe80::", 10 } };
 

@@ -9,12 +9,11 @@
 static const char *const verdicts[] = { "none", "allow", "deny", "reject" };
 
 static const char *const reasons[] = {
-	"none",		   "no-policy",	    "policy-allow",  "policy-deny", "default-deny",
-	"node",		   "self",	    "no-endpoints",  "endpoint-closed",
-	"spoofed-source",  "martian",	    "malformed",     "bad-checksum", "tcp-flags",
-	"no-connection",   "icmp-unrelated", "backend-gone", "table-full",  "no-memory",
-	"no-ports",	   "ttl-exceeded",  "no-route",	     "fragment",    "service-port",
-	"unsupported",
+	"none",		  "no-policy",	  "policy-allow", "policy-deny",     "default-deny",
+	"node",		  "self",	  "no-endpoints", "endpoint-closed", "spoofed-source",
+	"martian",	  "malformed",	  "bad-checksum", "tcp-flags",	     "no-connection",
+	"icmp-unrelated", "backend-gone", "table-full",	  "no-memory",	     "no-ports",
+	"ttl-exceeded",	  "no-route",	  "fragment",	  "service-port",    "unsupported",
 };
 
 static void check_names(const char *what, const char *(*name)(uint32_t), uint32_t count)
