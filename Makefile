@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A table of contents: each verb says where its work is done. `make help` prints the lines with ##.
 .DEFAULT_GOAL := help
+MAKEFLAGS += -j2 --no-print-directory
 .PHONY: help deps build tests demo check check-quick lint unit kunit fuzz soak install dkms dkms-remove clean
 
 help: ## this list

@@ -47,7 +47,7 @@
 	X(SCTP_ESTABLISHED, "sctp-established", 86400, ESTABLISHED) \
 	X(SCTP_SHUTDOWN, "sctp-shutdown", 10, CLOSING) \
 	X(SCTP_CLOSED, "sctp-closed", 10, CLOSING) \
-	X(TCP_MIDSTREAM, "mid-stream", 300, UNREPLIED) /* picked up, the other side not yet heard */
+	X(TCP_MIDSTREAM, "mid-stream", 120, UNREPLIED) /* picked up, the other side not yet heard */
 
 enum sluice_state {
 #define X(sym, name, timeout, class) SLUICE_STATE_##sym,

@@ -52,12 +52,12 @@ static inline void *sluice_memdup(const void *p, size_t n)
  * Growable arrays: "T *v; size_t n_v, cap_v;". Makes room for one more element; the new element's
  * bytes are not set. Growth is by half, so that n appends cost O(n).
  */
-#define sluice_grow(v, n, cap)                                                       \
-	do {                                                                         \
-		if ((n) >= (cap)) {                                                  \
-			(cap) = (cap) + ((cap) >> 1) + 4;                            \
-			(v) = sluice_realloc((v), (cap), sizeof(*(v)));              \
-		}                                                                    \
+#define sluice_grow(v, n, cap)                                          \
+	do {                                                            \
+		if ((n) >= (cap)) {                                     \
+			(cap) = (cap) + ((cap) >> 1) + 4;               \
+			(v) = sluice_realloc((v), (cap), sizeof(*(v))); \
+		}                                                       \
 	} while (0)
 
 #endif

@@ -29,6 +29,7 @@
 #include "ctl/lib/compiler.h"
 
 #include "ctl/lib/compiler_internal.h"
+#include "uapi/sluice.h"
 
 /* Made-up ifindexes begin here, far above what a kernel hands out. */
 #define FIRST_MADE_UP_IFINDEX 1000000
@@ -116,6 +117,21 @@ static void drop_pod_if_unused(struct sluice_compiler *c, struct pod *pod)
 	free_pod(pod);
 }
 
+/* One that is in the model, does not terminate, is newer; else the first by name. */
+int compiler_compare_pods(const struct pod *a, const struct pod *b)
+{
+	int c;
+
+	if (!a->o || !b->o)
+		return !!a->o - !!b->o;
+	c = (int)b->o->terminating - (int)a->o->terminating;
+	if (!c)
+		c = strcmp(a->o->o.created, b->o->o.created);
+	if (!c)
+		c = strcmp(b->ns, a->ns);
+	return c ? c : strcmp(b->name, a->name);
+}
+
 /* ---- endpoints ---- */
 
 static void endpoint_stale(struct sluice_compiler *c, struct endpoint *e)
@@ -132,6 +148,101 @@ static void endpoint_dirty(struct sluice_compiler *c, struct endpoint *e)
 		return;
 	e->dirty = true;
 	list_add(&c->dirty_endpoints, e);
+}
+
+#define ADDR_KEY 17
+
+static void addr_key(const struct sluice_dp_addr *a, unsigned char *key)
+{
+	memcpy(key, &a->addr, 16);
+	key[16] = a->family;
+}
+
+/*
+ * No data plane takes an address twice, but for a moment two endpoints may claim it: a pod's
+ * address goes to the next before the first was detached. One of them has it, the other is sent
+ * without. The pod decides, as for peers, so that both agree; else the later interface.
+ */
+static bool has_address(const struct sluice_compiler *c, const struct endpoint *e,
+			const struct sluice_dp_addr *a)
+{
+	const struct list *claims;
+	unsigned char key[ADDR_KEY];
+	size_t i;
+
+	addr_key(a, key);
+	claims = sluice_map_get(&c->endpoint_addrs, key, sizeof(key));
+	for (i = 0; claims && i < claims->n; i++) {
+		const struct endpoint *other = claims->v[i];
+		int order = 0;
+
+		if (other == e)
+			continue;
+		if (e->pod && other->pod)
+			order = compiler_compare_pods(other->pod, e->pod);
+		else
+			order = !!other->pod - !!e->pod;
+		if (order > 0 || (!order && other->ifindex > e->ifindex))
+			return false;
+	}
+	return true;
+}
+
+/* Whatever changes about one claim may change who has the address. */
+static void claims_dirty(struct sluice_compiler *c, const struct endpoint *e)
+{
+	unsigned char key[ADDR_KEY];
+	const struct list *claims;
+	size_t i, k;
+
+	for (i = 0; i < e->n_addrs; i++) {
+		addr_key(&e->addrs[i], key);
+		claims = sluice_map_get(&c->endpoint_addrs, key, sizeof(key));
+		for (k = 0; claims && claims->n > 1 && k < claims->n; k++)
+			endpoint_dirty(c, claims->v[k]);
+	}
+}
+
+static void claim_addresses(struct sluice_compiler *c, struct endpoint *e)
+{
+	unsigned char key[ADDR_KEY];
+	struct list **slot;
+	size_t i;
+
+	for (i = 0; i < e->n_addrs; i++) {
+		addr_key(&e->addrs[i], key);
+		slot = (struct list **)sluice_map_slot(&c->endpoint_addrs, key, sizeof(key));
+		if (!*slot)
+			*slot = sluice_zalloc(sizeof(**slot));
+		list_add(*slot, e);
+	}
+	claims_dirty(c, e);
+}
+
+static void free_list(void *value)
+{
+	list_clear(value);
+	free(value);
+}
+
+static void unclaim_addresses(struct sluice_compiler *c, struct endpoint *e)
+{
+	unsigned char key[ADDR_KEY];
+	struct list *claims;
+	size_t i;
+
+	claims_dirty(c, e);
+	for (i = 0; i < e->n_addrs; i++) {
+		addr_key(&e->addrs[i], key);
+		claims = sluice_map_get(&c->endpoint_addrs, key, sizeof(key));
+		if (!claims)
+			continue;
+		list_remove(claims, e);
+		if (!claims->n) {
+			sluice_map_del(&c->endpoint_addrs, key, sizeof(key));
+			free_list(claims);
+		}
+	}
 }
 
 static bool same_attachment(const struct endpoint *e, const struct sluice_attachment *a)
@@ -167,6 +278,7 @@ void sluice_compiler_attach(struct sluice_compiler *c, const struct sluice_attac
 	struct endpoint **slot =
 		(struct endpoint **)sluice_map_slot(&c->endpoints, &a->ifindex, sizeof(a->ifindex));
 	struct endpoint *e = *slot;
+	size_t i;
 
 	if (e && same_attachment(e, a))
 		return;
@@ -175,13 +287,17 @@ void sluice_compiler_attach(struct sluice_compiler *c, const struct sluice_attac
 		*slot = e;
 		e->ifindex = a->ifindex;
 	}
+	if (!e->gone)
+		unclaim_addresses(c, e);
 	leave_pod(c, e);
 	free(e->container);
 	free(e->addrs);
 	e->gone = false;
 	e->container = sluice_strdup(a->container ? a->container : "");
 	e->addrs = sluice_memdup(a->addrs, a->n_addrs * sizeof(*a->addrs));
-	e->n_addrs = a->n_addrs;
+	e->n_addrs = 0;
+	for (i = 0; i < a->n_addrs; i++)
+		add_address(e->addrs, &e->n_addrs, &a->addrs[i]);
 	if (*a->pod) {
 		e->pod = get_pod(c, a->ns, a->pod);
 		list_add(&e->pod->endpoints, e);
@@ -189,6 +305,7 @@ void sluice_compiler_attach(struct sluice_compiler *c, const struct sluice_attac
 		if (e->pod->o)
 			compiler_service_pod(c, NULL, e->pod->o);
 	}
+	claim_addresses(c, e);
 	endpoint_stale(c, e);
 	endpoint_dirty(c, e);
 }
@@ -200,6 +317,7 @@ void sluice_compiler_detach(struct sluice_compiler *c, uint32_t ifindex)
 	if (!e || e->gone)
 		return;
 	e->gone = true;
+	unclaim_addresses(c, e);
 	leave_pod(c, e);
 	endpoint_stale(c, e);
 	endpoint_dirty(c, e);
@@ -238,8 +356,10 @@ static void pod_changed(struct sluice_compiler *c, const struct sluice_pod *befo
 	pod->o = after;
 	compiler_peer_pod(c, pod);
 	compiler_service_pod(c, before, after);
-	for (i = 0; i < pod->endpoints.n; i++)
+	for (i = 0; i < pod->endpoints.n; i++) {
 		endpoint_stale(c, pod->endpoints.v[i]);
+		claims_dirty(c, pod->endpoints.v[i]);
+	}
 	if (c->all)
 		attach_made_up(c, pod);
 	pod = compiler_find_pod(c, o->ns, o->name);
@@ -327,6 +447,7 @@ void sluice_compiler_free(struct sluice_compiler *c)
 	compiler_service_free(c);
 	compiler_policy_free(c);
 	compiler_peer_free(c);
+	sluice_map_clear(&c->endpoint_addrs, free_list);
 	sluice_map_clear(&c->endpoints, free_endpoint);
 	list_clear(&c->dirty_endpoints);
 	sluice_map_clear(&c->pods, free_pod);
@@ -372,12 +493,13 @@ static int send_endpoint(struct sluice_compiler *c, struct endpoint *e, struct s
 			 bool full, struct sluice_err *err)
 {
 	char name[64 + 254] = "";
+	struct sluice_dp_addr addrs[SLUICE_MAX_ENDPOINT_ADDRS];
 	struct sluice_dp_endpoint out = { .ifindex = e->ifindex,
 					  .name = name,
 					  .container = e->container,
-					  .addrs = e->addrs,
-					  .n_addrs = e->n_addrs,
+					  .addrs = addrs,
 					  .open = e->open };
+	size_t i;
 	int ret;
 
 	if (e->gone) {
@@ -388,6 +510,9 @@ static int send_endpoint(struct sluice_compiler *c, struct endpoint *e, struct s
 	}
 	if (e->pod)
 		snprintf(name, sizeof(name), "%s/%s", e->pod->ns, e->pod->name);
+	for (i = 0; i < e->n_addrs && out.n_addrs < SLUICE_MAX_ENDPOINT_ADDRS; i++)
+		if (has_address(c, e, &e->addrs[i]))
+			addrs[out.n_addrs++] = e->addrs[i];
 	if (e->rulesets[SLUICE_INGRESS])
 		out.ingress = e->rulesets[SLUICE_INGRESS]->id;
 	if (e->rulesets[SLUICE_EGRESS])
@@ -474,7 +599,7 @@ static void endpoints_sent(struct sluice_compiler *c)
 }
 
 __attribute__((format(printf, 2, 3))) static void add_problem(struct sluice_compiler *c,
-								const char *fmt, ...)
+							      const char *fmt, ...)
 {
 	va_list ap;
 	char *text;
@@ -519,6 +644,14 @@ static void count_and_complain(struct sluice_compiler *c)
 				    sluice_protocol_name(v->key.proto), buf,
 				    v->claims[0]->service->ns, v->claims[0]->service->name);
 		}
+	}
+	for (e = sluice_map_first(&c->endpoints, &it); e; e = sluice_map_next(&it)) {
+		const struct endpoint *ep = e->value;
+
+		if (ep->n_addrs > SLUICE_MAX_ENDPOINT_ADDRS)
+			add_problem(c, "Pod %s/%s: only %d of its %zu addresses are used",
+				    ep->pod ? ep->pod->ns : "", ep->pod ? ep->pod->name : "",
+				    SLUICE_MAX_ENDPOINT_ADDRS, ep->n_addrs);
 	}
 	for (e = sluice_map_first(&c->rulesets, &it); e; e = sluice_map_next(&it)) {
 		const struct ruleset *rs = e->value;

@@ -150,7 +150,8 @@ struct compiled_rule {
 	struct atom **atoms; /* any of them */
 	size_t n_atoms;
 	bool any_peer;
-	struct atom **port_atoms; /* one for each port of the policy's rule, NULL unless named egress */
+	struct atom *
+		*port_atoms; /* one for each port of the policy's rule, NULL unless named egress */
 	const struct sluice_policy_rule *source;
 	char name[32]; /* "ingress[12]" */
 };
@@ -257,6 +258,7 @@ struct sluice_compiler {
 	struct list dirty_names, dirty_rulesets, stale_policies;
 
 	struct sluice_map endpoints; /* u32 -> struct endpoint */
+	struct sluice_map endpoint_addrs; /* address and family -> struct list of endpoints */
 	struct list stale_endpoints, dirty_endpoints;
 
 	struct sluice_map services; /* "ns\0name" -> struct service */
@@ -278,6 +280,8 @@ struct sluice_compiler {
 /* The addresses that are this pod's now, no duplicates; to be freed. */
 struct sluice_dp_addr *compiler_pod_addrs(const struct sluice_compiler *c, const struct pod *pod,
 					  size_t *n);
+/* Which of two pods has an address that both claim: > 0 for a, < 0 for b. */
+int compiler_compare_pods(const struct pod *a, const struct pod *b);
 struct pod *compiler_find_pod(const struct sluice_compiler *c, const char *ns, const char *name);
 
 /* compiler_peer.c */

@@ -253,9 +253,8 @@ static bool stale_pod(void *ctx, const struct sluice_object *o)
 		return true;
 	if (a && a->type == ATOM_SELECTOR &&
 	    (!sluice_selector_matches(&a->pods, &o->labels) ||
-	     (!a->ns &&
-	      !sluice_selector_matches(&a->namespaces,
-				       sluice_model_namespace_labels(w->c->model, o->ns)))))
+	     (!a->ns && !sluice_selector_matches(&a->namespaces, sluice_model_namespace_labels(
+									 w->c->model, o->ns)))))
 		return true;
 	for (i = 0; i < pod->n_peers; i++)
 		make_stale(w->c, pod->peers[i]);
@@ -282,8 +281,8 @@ static void bucket_of(struct atom *a)
 	else if (a->ns)
 		a->bucket = bucket_key(BUCKET_NS, a->ns, 0);
 	else if (sluice_selector_pair(&a->namespaces, &key, &value))
-		a->bucket = bucket_key(BUCKET_NAMESPACE_PAIR, "",
-				       sluice_label_pair_hash(key, value));
+		a->bucket =
+			bucket_key(BUCKET_NAMESPACE_PAIR, "", sluice_label_pair_hash(key, value));
 	else
 		a->bucket = bucket_key(BUCKET_REST, "", 0);
 }
@@ -356,9 +355,9 @@ static void stale_all(struct sluice_compiler *c, const struct atom *block)
 	for (e = sluice_map_first(&c->peers, &it); e; e = sluice_map_next(&it)) {
 		struct peer *p = e->value;
 
-		if (!block || (p->prefix.plen >= block->cidr.plen &&
-			       sluice_cidr_contains(&block->cidr, &p->prefix.addr,
-						    p->prefix.family)))
+		if (!block ||
+		    (p->prefix.plen >= block->cidr.plen &&
+		     sluice_cidr_contains(&block->cidr, &p->prefix.addr, p->prefix.family)))
 			make_stale(c, p);
 	}
 }
@@ -472,8 +471,7 @@ static void answer_as_pod(struct sluice_compiler *c, const struct sluice_pod *po
 		answer_bucket(c, bucket_key(BUCKET_PAIR, "", pair), pod, namespace, out);
 	}
 	for (i = 0; i < namespace->n; i++)
-		answer_bucket(c,
-			      bucket_key(BUCKET_NAMESPACE_PAIR, "", namespace->v[i].pair_hash),
+		answer_bucket(c, bucket_key(BUCKET_NAMESPACE_PAIR, "", namespace->v[i].pair_hash),
 			      pod, namespace, out);
 
 	for (i = 0; i < pod->n_ports && c->port_index.n; i++) {
@@ -529,30 +527,15 @@ static void answer_blocks(struct sluice_compiler *c, const struct sluice_cidr *p
 	out->n = n;
 }
 
-/* Which of the pods that claim an address has it: one that lives on, then the newest. */
+/* Which of the pods that claim an address has it. */
 static const struct pod *owner(const struct peer *p)
 {
-	const struct pod *best = NULL;
+	const struct pod *best = p->n_pods ? p->pods[0] : NULL;
 	size_t i;
 
-	for (i = 0; i < p->n_pods; i++) {
-		const struct pod *pod = p->pods[i];
-		int c;
-
-		if (!best) {
-			best = pod;
-			continue;
-		}
-		c = (int)best->o->terminating - (int)pod->o->terminating;
-		if (!c)
-			c = strcmp(pod->o->o.created, best->o->o.created);
-		if (!c)
-			c = strcmp(best->ns, pod->ns);
-		if (!c)
-			c = strcmp(best->name, pod->name);
-		if (c > 0)
-			best = pod;
-	}
+	for (i = 1; i < p->n_pods; i++)
+		if (compiler_compare_pods(p->pods[i], best) > 0)
+			best = p->pods[i];
 	return best;
 }
 
@@ -563,8 +546,7 @@ static uint32_t class_number(struct sluice_compiler *c, const struct answers *s)
 	size_t i;
 
 	for (i = 0; i < s->n; i++)
-		sum += sluice_hash_bytes(s->v[i].atom->hash, &s->v[i].value,
-					 sizeof(s->v[i].value));
+		sum += sluice_hash_bytes(s->v[i].atom->hash, &s->v[i].value, sizeof(s->v[i].value));
 	sum = sluice_hash_bytes(0, &sum, sizeof(sum));
 	for (id = sum ^ sum >> 32; !id || sluice_map_get(&c->class_ids, &id, sizeof(id)); id++)
 		;

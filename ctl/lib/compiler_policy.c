@@ -521,8 +521,8 @@ void compiler_policy_update(struct sluice_compiler *c)
 
 	for (i = 0; i < c->stale_policies.n; i++) {
 		struct policy *p = c->stale_policies.v[i];
-		const struct sluice_object *o = sluice_model_find(
-			c->model, SLUICE_KIND_NETWORK_POLICY, p->ns, p->name);
+		const struct sluice_object *o =
+			sluice_model_find(c->model, SLUICE_KIND_NETWORK_POLICY, p->ns, p->name);
 
 		p->stale = false;
 		/* One that is gone is let go by its endpoints below. */
@@ -704,8 +704,7 @@ static void join_names(const struct ruleset *rs, char *out, size_t size)
 		size_t spare = i + 1 < rs->n_policies ? 8 : 0;
 
 		if (len + need + spare >= size) {
-			snprintf(out + len, size - len, "%s+%zu", i ? "," : "",
-				 rs->n_policies - i);
+			snprintf(out + len, size - len, "%s+%zu", i ? "," : "", rs->n_policies - i);
 			return;
 		}
 		len += snprintf(out + len, size - len, "%s%s/%s", i ? "," : "", p->ns, p->name);
@@ -755,7 +754,8 @@ static void build_ruleset(struct sluice_compiler *c, struct ruleset *rs)
 	add_default_deny(c, &b, rs);
 	if (sluice_ruleset_build(b.rules, b.n, SLUICE_ACTION_DENY, &blob, &err)) {
 		/* Too large for any data plane: fail closed, and say so. */
-		if (asprintf(&rs->problem, "NetworkPolicy %s/%s%s: %s ruleset denies everything: %s",
+		if (asprintf(&rs->problem,
+			     "NetworkPolicy %s/%s%s: %s ruleset denies everything: %s",
 			     rs->policies[0]->ns, rs->policies[0]->name,
 			     rs->n_policies > 1 ? " and others" : "", directions[rs->dir],
 			     sluice_err_msg(&err)) < 0)

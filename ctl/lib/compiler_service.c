@@ -16,6 +16,15 @@
 #include "core/service.h"
 #include "uapi/sluice.h"
 
+/* A service travels in one netlink attribute, and back in one message: 8,064 backends of IPv4. */
+#define MAX_BACKENDS_BYTES 64512
+
+static size_t most_backends(uint8_t family)
+{
+	return MAX_BACKENDS_BYTES / (family == SLUICE_IPV4 ? sizeof(struct sluice_backend4) :
+							     sizeof(struct sluice_backend6));
+}
+
 static void key_of(const struct sluice_dp_service *s, struct sluice_service_key *key)
 {
 	memset(key, 0, sizeof(*key));
@@ -67,10 +76,9 @@ static bool from_slice(void *ctx, const struct sluice_object *o)
 				const struct sluice_slice_address *a = &g->addrs[m];
 
 				sluice_grow(out->v, out->n, out->cap);
-				out->v[out->n++] = (struct candidate){
-					a->addr,      g->ports[k].port, a->ready,
-					a->serving,   a->terminating,	a->node
-				};
+				out->v[out->n++] =
+					(struct candidate){ a->addr,	g->ports[k].port, a->ready,
+							    a->serving, a->terminating,	  a->node };
 			}
 		}
 	}
@@ -261,9 +269,10 @@ static void compile_port(struct sluice_compiler *c, struct service *s,
 		if (len < 0)
 			sluice_alloc_check(NULL);
 		claim->backends = choose(c, &from, like.family, &claim->n_backends);
-		if (claim->n_backends > SLUICE_MAX_BACKENDS) {
-			claim->n_backends = SLUICE_MAX_BACKENDS;
-			add_problem(s, "more than 65535 backends, the others get no traffic");
+		if (claim->n_backends > most_backends(like.family)) {
+			claim->n_backends = most_backends(like.family);
+			add_problem(s, "it has more backends than a data plane takes, the others "
+				       "get no traffic");
 		}
 		s->claims = sluice_realloc(s->claims, s->n_claims + 1, sizeof(*s->claims));
 		s->claims[s->n_claims++] = claim;
@@ -284,8 +293,8 @@ static void free_service(void *value)
 
 static void compile_service(struct sluice_compiler *c, struct service *s)
 {
-	const struct sluice_service *svc = sluice_to_service(
-		sluice_model_find(c->model, SLUICE_KIND_SERVICE, s->ns, s->name));
+	const struct sluice_service *svc =
+		sluice_to_service(sluice_model_find(c->model, SLUICE_KIND_SERVICE, s->ns, s->name));
 	struct name_key k;
 	size_t i;
 
@@ -390,7 +399,8 @@ static int send_vip(struct sluice_compiler *c, struct vip *v, struct sluice_data
 	out.n_backends = claim->n_backends;
 	hash = sluice_hash_text(0, out.name);
 	for (i = 0; i < claim->n_backends; i++) {
-		hash = sluice_hash_bytes(hash, &claim->backends[i].addr, sizeof(struct sluice_addr));
+		hash = sluice_hash_bytes(hash, &claim->backends[i].addr,
+					 sizeof(struct sluice_addr));
 		hash = sluice_hash_bytes(hash, &claim->backends[i].port, sizeof(uint16_t));
 	}
 	if (!full && v->sent && v->hash == hash)

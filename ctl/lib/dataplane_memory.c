@@ -32,17 +32,11 @@ struct object {
 	};
 };
 
-/* The endpoints of one address: two while it moves from one pod to another; the newer one has it. */
-struct holders {
-	struct object **v;
-	size_t n;
-};
-
 struct memory {
 	struct sluice_dataplane dp;
 	struct sluice_map tables[KINDS]; /* key -> struct object */
 	struct sluice_map service_addrs; /* address -> number of its ports */
-	struct sluice_map endpoint_addrs; /* address -> struct holders */
+	struct sluice_map endpoint_addrs; /* address -> struct object of the endpoint */
 	unsigned int peer_lengths[2][129];
 	bool open;
 	uint32_t revision;
@@ -334,36 +328,18 @@ static void count_service_addr(struct memory *m, const struct sluice_dp_service 
 		sluice_map_del(&m->service_addrs, key, sizeof(key));
 }
 
-static void free_holders(void *value)
-{
-	free(((struct holders *)value)->v);
-	free(value);
-}
-
 static void index_endpoint(struct memory *m, struct object *o, bool add)
 {
 	unsigned char key[ADDR_KEY];
-	struct holders **slot, *h;
-	size_t i, k, n;
+	size_t i;
 
 	for (i = 0; i < o->endpoint.n_addrs; i++) {
 		addr_key(&o->endpoint.addrs[i].addr, o->endpoint.addrs[i].family, key);
-		slot = (struct holders **)sluice_map_slot(&m->endpoint_addrs, key, sizeof(key));
-		if (!*slot)
-			*slot = sluice_zalloc(sizeof(**slot));
-		h = *slot;
-		for (k = n = 0; k < h->n; k++)
-			if (h->v[k] != o)
-				h->v[n++] = h->v[k];
-		h->n = n;
-		if (add) {
-			h->v = sluice_realloc(h->v, h->n + 1, sizeof(*h->v));
-			h->v[h->n++] = o;
-		}
-		if (!h->n) {
+		/* Within a transaction the next owner may be there before the last one leaves. */
+		if (add)
+			*sluice_map_slot(&m->endpoint_addrs, key, sizeof(key)) = o;
+		else if (sluice_map_get(&m->endpoint_addrs, key, sizeof(key)) == o)
 			sluice_map_del(&m->endpoint_addrs, key, sizeof(key));
-			free_holders(h);
-		}
 	}
 }
 
@@ -407,22 +383,35 @@ static bool will_have_ruleset(const struct memory *m, const struct sluice_map *a
 	return !sweep && sluice_map_get(&m->tables[RULESET], &id, sizeof(id));
 }
 
+/* seen: the addresses of the endpoints that were checked before. */
 static int check_endpoint(const struct memory *m, const struct sluice_map *after,
-			  const struct object *o, bool sweep, struct sluice_err *err)
+			  struct sluice_map *seen, const struct object *o, bool sweep,
+			  struct sluice_err *err)
 {
 	uint32_t ids[2] = { o->endpoint.ingress, o->endpoint.egress };
-	int i;
+	unsigned char key[ADDR_KEY];
+	size_t i;
+	void **slot;
 
 	for (i = 0; i < 2; i++)
 		if (ids[i] && !will_have_ruleset(m, after, ids[i], sweep))
 			return sluice_err_set(err, ENOENT, "endpoint %s: there is no ruleset %u",
 					      o->endpoint.name, ids[i]);
+	for (i = 0; i < o->endpoint.n_addrs; i++) {
+		addr_key(&o->endpoint.addrs[i].addr, o->endpoint.addrs[i].family, key);
+		slot = sluice_map_slot(seen, key, sizeof(key));
+		if (*slot)
+			return sluice_err_set(err, EADDRINUSE,
+					      "endpoint %s: another one has its address",
+					      o->endpoint.name);
+		*slot = (void *)o;
+	}
 	return 0;
 }
 
 static int check(const struct memory *m, bool sweep, struct sluice_err *err)
 {
-	struct sluice_map rulesets = { 0 }, endpoints = { 0 };
+	struct sluice_map rulesets = { 0 }, endpoints = { 0 }, seen = { 0 };
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
 	int ret = 0;
@@ -438,13 +427,14 @@ static int check(const struct memory *m, bool sweep, struct sluice_err *err)
 	}
 	for (e = sluice_map_first(&endpoints, &it); e && !ret; e = sluice_map_next(&it))
 		if (!((struct object *)e->value)->delete)
-			ret = check_endpoint(m, &rulesets, e->value, sweep, err);
+			ret = check_endpoint(m, &rulesets, &seen, e->value, sweep, err);
 	for (e = sluice_map_first(&m->tables[ENDPOINT], &it); e && !ret && !sweep;
 	     e = sluice_map_next(&it))
 		if (!sluice_map_get(&endpoints, e->key, e->len))
-			ret = check_endpoint(m, &rulesets, e->value, sweep, err);
+			ret = check_endpoint(m, &rulesets, &seen, e->value, sweep, err);
 	sluice_map_clear(&rulesets, NULL);
 	sluice_map_clear(&endpoints, NULL);
+	sluice_map_clear(&seen, NULL);
 	return ret;
 }
 
@@ -499,7 +489,7 @@ static void close_memory(struct sluice_dataplane *dp)
 	for (kind = 0; kind < KINDS; kind++)
 		sluice_map_clear(&m->tables[kind], free_object);
 	sluice_map_clear(&m->service_addrs, NULL);
-	sluice_map_clear(&m->endpoint_addrs, free_holders);
+	sluice_map_clear(&m->endpoint_addrs, NULL);
 	free(m->pending);
 	free(m);
 }
@@ -564,16 +554,15 @@ const struct sluice_dp_rule *sluice_memory_rule(const struct sluice_dataplane *d
 	return o ? &o->rule : NULL;
 }
 
-static const struct sluice_dp_endpoint *find_endpoint(const struct memory *m,
-						      const struct sluice_addr *addr,
-						      uint8_t family)
+static const struct sluice_dp_endpoint *
+find_endpoint(const struct memory *m, const struct sluice_addr *addr, uint8_t family)
 {
 	unsigned char key[ADDR_KEY];
-	const struct holders *h;
+	const struct object *o;
 
 	addr_key(addr, family, key);
-	h = sluice_map_get(&m->endpoint_addrs, key, sizeof(key));
-	return h ? &h->v[h->n - 1]->endpoint : NULL;
+	o = sluice_map_get(&m->endpoint_addrs, key, sizeof(key));
+	return o ? &o->endpoint : NULL;
 }
 
 static const struct sluice_ruleset *find_ruleset(const struct memory *m, uint32_t id)
@@ -631,9 +620,9 @@ void sluice_memory_query(const struct sluice_dataplane *dp, const struct sluice_
 	service_key(&q->dst, q->family, q->proto, q->port, &key);
 	o = sluice_map_get(&m->tables[SERVICE], &key, sizeof(key));
 	if (o && o->service.n_backends) {
-		sluice_memory_query_backend(
-			dp, q, &o->service, sluice_service_pick(q->random, o->service.n_backends),
-			a);
+		sluice_memory_query_backend(dp, q, &o->service,
+					    sluice_service_pick(q->random, o->service.n_backends),
+					    a);
 		return;
 	}
 	addr_key(&q->dst, q->family, addr);

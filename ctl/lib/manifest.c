@@ -94,8 +94,8 @@ static void unpack(struct reading *r, json_t *doc, unsigned int depth, unsigned 
 
 	if (json_is_null(doc))
 		return;
-	if (len < 4 || strcmp(kind + len - 4, "List") || (items && !json_is_array(items) &&
-							   !json_is_null(items))) {
+	if (len < 4 || strcmp(kind + len - 4, "List") ||
+	    (items && !json_is_array(items) && !json_is_null(items))) {
 		r->reader->object(r->reader->ctx, doc, &origin);
 		return;
 	}
@@ -367,8 +367,8 @@ struct loading {
 	bool unnamed; /* something was refused that cannot be named */
 };
 
-__attribute__((format(printf, 4, 5))) static void
-add_problem(struct problems *p, unsigned int line, bool warning, const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static void add_problem(struct problems *p, unsigned int line,
+							      bool warning, const char *fmt, ...)
 {
 	struct problem *out;
 	va_list ap;
@@ -387,18 +387,51 @@ add_problem(struct problems *p, unsigned int line, bool warning, const char *fmt
 static bool is_ignored_kind(const char *kind)
 {
 	static const char *const known[] = {
-		"APIService", "CertificateSigningRequest", "ClusterRole", "ClusterRoleBinding",
-		"ConfigMap", "ControllerRevision", "CronJob", "CSIDriver", "CSINode",
-		"CSIStorageCapacity", "CustomResourceDefinition", "DaemonSet", "Deployment",
-		"Event", "FlowSchema", "HorizontalPodAutoscaler", "Ingress", "IngressClass",
-		"IPAddress", "Job", "Kustomization", "Lease", "LimitRange",
-		"MutatingWebhookConfiguration", "PersistentVolume", "PersistentVolumeClaim",
-		"PodDisruptionBudget", "PodTemplate", "PriorityClass",
-		"PriorityLevelConfiguration", "ReplicaSet", "ReplicationController",
-		"ResourceQuota", "Role", "RoleBinding", "RuntimeClass", "Secret",
-		"ServiceAccount", "ServiceCIDR", "StatefulSet", "StorageClass",
-		"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
-		"ValidatingWebhookConfiguration", "VolumeAttachment",
+		"APIService",
+		"CertificateSigningRequest",
+		"ClusterRole",
+		"ClusterRoleBinding",
+		"ConfigMap",
+		"ControllerRevision",
+		"CronJob",
+		"CSIDriver",
+		"CSINode",
+		"CSIStorageCapacity",
+		"CustomResourceDefinition",
+		"DaemonSet",
+		"Deployment",
+		"Event",
+		"FlowSchema",
+		"HorizontalPodAutoscaler",
+		"Ingress",
+		"IngressClass",
+		"IPAddress",
+		"Job",
+		"Kustomization",
+		"Lease",
+		"LimitRange",
+		"MutatingWebhookConfiguration",
+		"PersistentVolume",
+		"PersistentVolumeClaim",
+		"PodDisruptionBudget",
+		"PodTemplate",
+		"PriorityClass",
+		"PriorityLevelConfiguration",
+		"ReplicaSet",
+		"ReplicationController",
+		"ResourceQuota",
+		"Role",
+		"RoleBinding",
+		"RuntimeClass",
+		"Secret",
+		"ServiceAccount",
+		"ServiceCIDR",
+		"StatefulSet",
+		"StorageClass",
+		"ValidatingAdmissionPolicy",
+		"ValidatingAdmissionPolicyBinding",
+		"ValidatingWebhookConfiguration",
+		"VolumeAttachment",
 	};
 	size_t i;
 
@@ -448,7 +481,8 @@ static void loading_object(void *ctx, json_t *json, const struct sluice_origin *
 	ret = sluice_object_decode(json, origin, &o, &line, &err);
 	if (ret == -ENOTSUP && !strstr(kind, "NetworkPolicy")) {
 		/* Some other program's resource. */
-		add_problem(&l->problems, line, true, "%.100s: this kind is not known, left out", kind);
+		add_problem(&l->problems, line, true, "%.100s: this kind is not known, left out",
+			    kind);
 		l->ignored++;
 		return;
 	}
@@ -798,9 +832,9 @@ bool sluice_manifests_refresh(struct sluice_manifests *set)
 
 /* ---- problems ---- */
 
-__attribute__((format(printf, 5, 6))) static void
-show(struct sluice_manifests *set, const char *path, unsigned int line, bool warning,
-     const char *fmt, ...)
+__attribute__((format(printf, 5, 6))) static void show(struct sluice_manifests *set,
+						       const char *path, unsigned int line,
+						       bool warning, const char *fmt, ...)
 {
 	struct sluice_manifest_problem *out;
 	char *source, *message;
@@ -850,7 +884,7 @@ static void show_contested(struct sluice_manifests *set)
 }
 
 const struct sluice_manifest_problem *sluice_manifests_problems(struct sluice_manifests *set,
-								 size_t *n)
+								size_t *n)
 {
 	struct file **files = sluice_zalloc((set->files.n + 1) * sizeof(*files));
 	size_t n_files = 0, i, k;

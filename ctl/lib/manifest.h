@@ -61,7 +61,7 @@ bool sluice_manifests_refresh(struct sluice_manifests *set);
 
 /* The problems that stand now, in the files' order; owned by the set, valid until asked again. */
 const struct sluice_manifest_problem *sluice_manifests_problems(struct sluice_manifests *set,
-								 size_t *n);
+								size_t *n);
 /* How many objects of kinds without meaning here (Deployment, ConfigMap, ...) were left out. */
 size_t sluice_manifests_ignored(const struct sluice_manifests *set);
 

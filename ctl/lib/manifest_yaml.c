@@ -96,9 +96,8 @@ static unsigned int event_line(const struct yaml_reader *r, const yaml_event_t *
 	return r->first_line + e->start_mark.line;
 }
 
-__attribute__((format(printf, 3, 4))) static json_t *yaml_fail(struct yaml_reader *r,
-								 unsigned int line,
-								 const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static json_t *
+yaml_fail(struct yaml_reader *r, unsigned int line, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -421,7 +420,8 @@ static json_t *node(struct yaml_reader *r, const yaml_event_t *e, unsigned int d
 		a = sluice_map_get(&r->anchors, e->data.alias.anchor,
 				   strlen((const char *)e->data.alias.anchor));
 		if (!a)
-			return yaml_fail(r, event_line(r, e), "alias *%.60s has no anchor before it",
+			return yaml_fail(r, event_line(r, e),
+					 "alias *%.60s has no anchor before it",
 					 (const char *)e->data.alias.anchor);
 		r->aliased += a->weight;
 		if (r->aliased > SLUICE_MANIFEST_MAX_ALIASED)
@@ -459,10 +459,9 @@ int sluice_yaml_parse(const char *text, size_t len, unsigned int first_line,
 		      unsigned int *err_line, struct sluice_err *err)
 {
 	SLUICE_ERR(own);
-	struct yaml_reader r = { .first_line = first_line,
-				 .lines = lines,
-				 .err_line = err_line,
-				 .err = &own };
+	struct yaml_reader r = {
+		.first_line = first_line, .lines = lines, .err_line = err_line, .err = &own
+	};
 	bool end = false;
 
 	*err_line = first_line;
@@ -586,8 +585,8 @@ int sluice_json_parse(const char *text, size_t len, unsigned int first_line,
 			return 0;
 		start = w.p;
 		*err_line = w.line;
-		doc = json_loadb(start, end - start, JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES,
-				 &je);
+		doc = json_loadb(start, end - start,
+				 JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &je);
 		if (!doc) {
 			if (je.line > 0)
 				*err_line = w.line + je.line - 1;

@@ -44,8 +44,7 @@ struct sluice_map_iter {
  * for (e = sluice_map_first(&map, &it); e; e = sluice_map_next(&it)). The entry last returned may
  * be deleted on the way; no key may be added.
  */
-struct sluice_map_entry *sluice_map_first(const struct sluice_map *map,
-					  struct sluice_map_iter *it);
+struct sluice_map_entry *sluice_map_first(const struct sluice_map *map, struct sluice_map_iter *it);
 struct sluice_map_entry *sluice_map_next(struct sluice_map_iter *it);
 
 #endif

@@ -296,8 +296,8 @@ size_t sluice_model_count(const struct sluice_model *model, enum sluice_kind kin
 	return model->by_name[kind].n;
 }
 
-static void each_link(const struct link *head,
-		      bool (*fn)(void *ctx, const struct sluice_object *o), void *ctx)
+static void each_link(const struct link *head, bool (*fn)(void *ctx, const struct sluice_object *o),
+		      void *ctx)
 {
 	const struct link *l;
 

@@ -23,12 +23,12 @@
 #include "ctl/lib/selector.h"
 
 /* X(symbol, kind, apiVersion, namespaced, word for status) */
-#define SLUICE_KINDS(X)                                                              \
-	X(NAMESPACE, "Namespace", "v1", false, "namespaces")                         \
-	X(NODE, "Node", "v1", false, "nodes")                                        \
-	X(POD, "Pod", "v1", true, "pods")                                            \
-	X(SERVICE, "Service", "v1", true, "services")                                \
-	X(ENDPOINTS, "Endpoints", "v1", true, "endpoints")                           \
+#define SLUICE_KINDS(X)                                                                   \
+	X(NAMESPACE, "Namespace", "v1", false, "namespaces")                              \
+	X(NODE, "Node", "v1", false, "nodes")                                             \
+	X(POD, "Pod", "v1", true, "pods")                                                 \
+	X(SERVICE, "Service", "v1", true, "services")                                     \
+	X(ENDPOINTS, "Endpoints", "v1", true, "endpoints")                                \
 	X(ENDPOINT_SLICE, "EndpointSlice", "discovery.k8s.io/v1", true, "endpointslices") \
 	X(NETWORK_POLICY, "NetworkPolicy", "networking.k8s.io/v1", true, "networkpolicies")
 
@@ -36,7 +36,7 @@ enum sluice_kind {
 #define X(sym, kind, api, namespaced, word) SLUICE_KIND_##sym,
 	SLUICE_KINDS(X)
 #undef X
-	SLUICE_KIND_COUNT
+		SLUICE_KIND_COUNT
 };
 
 const char *sluice_kind_name(enum sluice_kind kind); /* "NetworkPolicy" */
@@ -196,11 +196,10 @@ int sluice_object_decode(json_t *json, const struct sluice_origin *origin,
 struct sluice_object *sluice_object_get(struct sluice_object *o);
 void sluice_object_put(struct sluice_object *o);
 
-#define SLUICE_OBJECT_CAST(type, sym)                                                \
-	static inline const struct sluice_##type *sluice_to_##type(                  \
-		const struct sluice_object *o)                                       \
-	{                                                                            \
-		return (const struct sluice_##type *)o;                              \
+#define SLUICE_OBJECT_CAST(type, sym)                                                             \
+	static inline const struct sluice_##type *sluice_to_##type(const struct sluice_object *o) \
+	{                                                                                         \
+		return (const struct sluice_##type *)o;                                           \
 	}
 SLUICE_OBJECT_CAST(namespace, NAMESPACE)
 SLUICE_OBJECT_CAST(node, NODE)

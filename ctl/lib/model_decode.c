@@ -53,7 +53,7 @@ static unsigned int line_of(const struct decoder *d, const struct path *p)
 }
 
 __attribute__((format(printf, 3, 4))) static bool fail(struct decoder *d, const struct path *p,
-							const char *fmt, ...)
+						       const char *fmt, ...)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -320,7 +320,8 @@ static bool decode_expression(struct decoder *d, const struct path *p, struct sl
 	else if (!strcmp(word, "DoesNotExist"))
 		o = SLUICE_OP_NOT_EXISTS;
 	else
-		return fail(d, &op, "\"%.40s\" is not one of In, NotIn, Exists, DoesNotExist", word);
+		return fail(d, &op, "\"%.40s\" is not one of In, NotIn, Exists, DoesNotExist",
+			    word);
 	if ((o == SLUICE_OP_IN || o == SLUICE_OP_NOT_IN) && !n)
 		return fail(d, &vp, "operator %s needs at least one value", word);
 	if ((o == SLUICE_OP_EXISTS || o == SLUICE_OP_NOT_EXISTS) && n)
@@ -336,7 +337,8 @@ static bool decode_expression(struct decoder *d, const struct path *p, struct sl
 			break;
 		problem = s ? sluice_label_value_problem(s) : "";
 		if (problem)
-			ok = fail(d, &at, "\"%.80s\" is not a label value: %s", s ? s : "", problem);
+			ok = fail(d, &at, "\"%.80s\" is not a label value: %s", s ? s : "",
+				  problem);
 		values[i] = (char *)s;
 	}
 	if (ok)
@@ -440,7 +442,8 @@ static bool decode_peer(struct decoder *d, const struct path *p, struct sluice_p
 	if (!bp.value && !pp.value && !np.value)
 		return fail(d, p, "a peer needs one of ipBlock, podSelector, namespaceSelector");
 	if (bp.value && (pp.value || np.value))
-		return fail(d, p, "podSelector and namespaceSelector may not be given with ipBlock");
+		return fail(d, p,
+			    "podSelector and namespaceSelector may not be given with ipBlock");
 	if (bp.value)
 		return decode_block(d, &bp, peer);
 	peer->has_pods = pp.value;
@@ -804,8 +807,8 @@ static bool decode_service_ports(struct decoder *d, const struct path *p,
 				return false;
 			port->target_name = sluice_strdup(target);
 			port->target = 0;
-		} else if (tp.value && !(json_is_integer(tp.value) &&
-					 !json_integer_value(tp.value))) {
+		} else if (tp.value &&
+			   !(json_is_integer(tp.value) && !json_integer_value(tp.value))) {
 			/* 0 means the same as none: the server's default is the port itself. */
 			if (!want_port(d, &tp, &port->target))
 				return false;
@@ -1249,8 +1252,7 @@ static bool decode_rest(struct decoder *d, const struct path *root, const struct
 }
 
 int sluice_object_decode(json_t *json, const struct sluice_origin *origin,
-			 struct sluice_object **out, unsigned int *err_line,
-			 struct sluice_err *err)
+			 struct sluice_object **out, unsigned int *err_line, struct sluice_err *err)
 {
 	static const struct sluice_origin nowhere;
 	struct decoder d = { origin ? origin : &nowhere, "object", err, err_line };

@@ -22,6 +22,12 @@
  */
 #define ANSWER_SECONDS 30
 
+/*
+ * A message goes out whole or not at all, and libnl makes room for 64 KiB, headers included: less than
+ * one service with many backends has. The kernel doubles this, and takes up to 208 KiB of anybody.
+ */
+#define SEND_BUFFER_BYTES (128 << 10)
+
 /* Events arrive in bursts (a policy change denies thousands): room for some 20,000 of them. */
 #define EVENT_BUFFER_BYTES (8 << 20)
 
@@ -55,7 +61,7 @@ static int set_not_loaded(struct sluice_err *err)
 int sluice_nl_open(struct sluice_nl *nl, struct sluice_err *err)
 {
 	struct timeval patience = { .tv_sec = ANSWER_SECONDS };
-	int on = 1, fd, ret;
+	int on = 1, room = SEND_BUFFER_BYTES, fd, ret;
 
 	*nl = (struct sluice_nl){ .group = -1 };
 	nl->buf = malloc(SLUICE_NL_RECEIVE_BYTES);
@@ -86,6 +92,7 @@ int sluice_nl_open(struct sluice_nl *nl, struct sluice_err *err)
 	/* An error says which attribute and why, and does not repeat the 48 KiB of the request. */
 	if (setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on)) ||
 	    setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience))) {
 		ret = sluice_err_errno(err, errno, "options of the netlink socket");
 		goto close;
@@ -313,9 +320,10 @@ static int exchange(struct sluice_nl *nl, struct nl_msg *msg, sluice_nl_handler 
 
 	/* Numbered anew: a message may be sent a second time. */
 	nlmsg_hdr(msg)->nlmsg_seq = nl_socket_use_seq(nl->sock);
+	errno = 0;
 	ret = nl_send_auto(nl->sock, msg);
 	if (ret < 0)
-		return set_libnl_error(err, ret, "send to the kernel");
+		return sluice_err_errno(err, errno ? errno : EIO, "send to the kernel");
 	return receive_answer(nl, nlmsg_hdr(msg), handle, arg, interrupted, err);
 }
 

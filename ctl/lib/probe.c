@@ -342,7 +342,8 @@ int sluice_probe_from_json(const json_t *json, struct sluice_probe *probe, char 
 	memset(probe, 0, sizeof(*probe));
 	if (!json_is_object(json))
 		return sluice_err_set(err, EINVAL, "a probe must be an object");
-	if (text_field(json, "from", &probe->from, err) || text_field(json, "to", &probe->to, err) ||
+	if (text_field(json, "from", &probe->from, err) ||
+	    text_field(json, "to", &probe->to, err) ||
 	    text_field(json, "protocol", &probe->protocol, err))
 		return -EINVAL;
 	if (json_is_integer(port)) {

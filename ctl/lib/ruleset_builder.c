@@ -218,8 +218,8 @@ static struct sluice_ruleset *assemble(const struct builder *b, uint8_t default_
 	if (b->n_classes > SLUICE_MAX_CLASSES || b->n_ports > SLUICE_MAX_PORT_RANGES ||
 	    b->n_rows > SLUICE_MAX_ROWS || size > SLUICE_MAX_RULESET_BYTES) {
 		sluice_err_set(err, E2BIG,
-			       "%zu rules, %zu peer classes and %zu port ranges take %llu MiB", b->n,
-			       b->n_classes, b->n_ports, (unsigned long long)size >> 20);
+			       "%zu rules, %zu peer classes and %zu port ranges take %llu MiB",
+			       b->n, b->n_classes, b->n_ports, (unsigned long long)size >> 20);
 		return NULL;
 	}
 	rs = sluice_zalloc(size);
@@ -243,8 +243,8 @@ static struct sluice_ruleset *assemble(const struct builder *b, uint8_t default_
 	r = (struct sluice_rule *)((char *)rs + rules);
 	t = (uint32_t *)((char *)rs + tiers);
 	for (i = 0; i < b->n; i++) {
-		r[i] = (struct sluice_rule){ b->rules[i].id, b->rules[i].action,
-					     b->rules[i].tier, b->rules[i].flags, 0 };
+		r[i] = (struct sluice_rule){ b->rules[i].id, b->rules[i].action, b->rules[i].tier,
+					     b->rules[i].flags, 0 };
 		for (tier = b->rules[i].tier; tier < SLUICE_TIERS; tier++)
 			t[tier] = i + 1;
 	}

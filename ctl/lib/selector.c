@@ -8,8 +8,8 @@
 /* FNV-1a over words would be weak in its low bits; this is wyhash's mixing step on 8-byte words. */
 static uint64_t mix(uint64_t a, uint64_t b)
 {
-	unsigned __int128 p = (unsigned __int128)(a ^ 0xa0761d6478bd642fULL) *
-			      (b ^ 0xe7037ed1a0b428dbULL);
+	unsigned __int128 p =
+		(unsigned __int128)(a ^ 0xa0761d6478bd642fULL) * (b ^ 0xe7037ed1a0b428dbULL);
 
 	return (uint64_t)p ^ (uint64_t)(p >> 64);
 }

@@ -113,7 +113,8 @@ static void print_place(const struct source *s, const struct sluice_probe_side *
 		return;
 	memcpy(ns, side->policy, slash - side->policy);
 	ns[slash - side->policy] = 0;
-	p = sluice_to_policy(sluice_model_find(s->model, SLUICE_KIND_NETWORK_POLICY, ns, slash + 1));
+	p = sluice_to_policy(
+		sluice_model_find(s->model, SLUICE_KIND_NETWORK_POLICY, ns, slash + 1));
 	if (!p)
 		return;
 	dir = side->rule[0] == 'e' ? SLUICE_EGRESS : SLUICE_INGRESS;
@@ -284,7 +285,8 @@ int run_trace(const struct invocation *inv, struct sluice_err *err)
 	if (!ret)
 		ret = probes ? answer_file(&s, probes, err) : answer_one(inv, &s, err);
 	if (!ret && s.n_bad)
-		ret = sluice_err_set(err, EINVAL, "%zu parts of the manifests were refused", s.n_bad);
+		ret = sluice_err_set(err, EINVAL, "%zu parts of the manifests were refused",
+				     s.n_bad);
 	close_source(&s);
 	return ret;
 }

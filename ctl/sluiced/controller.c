@@ -57,9 +57,10 @@ static void tell_problems(struct controller *c)
 static void take_warning(void *arg, const char *text)
 {
 	struct controller *c = arg;
-	void **slot = sluice_map_slot(&c->warnings, text, strlen(text) + 1);
+	size_t len = strlen(text) + 1;
+	void **slot = sluice_map_slot(&c->warnings, text, len);
 
-	if (!*slot)
+	if (!*slot && !sluice_map_get(&c->old_warnings, text, len))
 		log_warning(text, NULL);
 	*slot = c;
 }
@@ -210,9 +211,13 @@ static void sync(struct controller *c)
 		ret = learn(c, &err);
 	dirty = full || sluice_compiler_dirty(c->compiler);
 	if (!ret) {
-		if (full)
-			sluice_map_clear(&c->warnings, NULL);
+		/* What is still so is said again, by a full transaction. */
+		if (full) {
+			c->old_warnings = c->warnings;
+			c->warnings = (struct sluice_map){ 0 };
+		}
 		ret = sluice_compiler_sync(c->compiler, c->dp, full, &err);
+		sluice_map_clear(&c->old_warnings, NULL);
 	}
 	if (!ret && !c->configured)
 		ret = configure(c, &err);

@@ -63,7 +63,8 @@ struct controller {
 	char *failure; /* why the last transaction failed; NULL: it did not */
 	char *uplink_problem; /* an uplink that is not there; or NULL */
 	struct sluice_map told; /* problems that have been logged, and still stand */
-	struct sluice_map warnings; /* of the data plane, since the last full transaction */
+	struct sluice_map warnings; /* of the data plane, since the last full transaction began */
+	struct sluice_map old_warnings; /* those from before, while one is under way */
 	struct timer retry;
 	struct timer resync;
 

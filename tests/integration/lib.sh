@@ -294,8 +294,8 @@ namespace() { # namespace NAME...
 			apiVersion: v1
 			kind: Namespace
 			metadata:
-			  name: $ns
-			  labels: {kubernetes.io/metadata.name: $ns}
+			  name: "$ns" # quoted: to YAML, y is not a name
+			  labels: {kubernetes.io/metadata.name: "$ns"}
 		END
 	done
 }
@@ -352,7 +352,7 @@ service() {
 		cat <<-END
 			apiVersion: v1
 			kind: Service
-			metadata: {namespace: ${key%/*}, name: ${key#*/}}
+			metadata: {namespace: "${key%/*}", name: "${key#*/}"}
 			spec:
 			  clusterIP: "${ips%%,*}"
 			  clusterIPs: ["${ips/,/\", \"}"]
@@ -386,8 +386,8 @@ pod_object() {
 			apiVersion: v1
 			kind: Pod
 			metadata:
-			  name: ${key#*/}
-			  namespace: ${key%/*}
+			  name: "${key#*/}"
+			  namespace: "${key%/*}"
 			  labels: {$labels}
 			spec:
 			  nodeName: $node
@@ -414,7 +414,7 @@ pod_scheduled() {
 		section == "metadata:" && /^  name:/ { name = $2 }
 		section == "metadata:" && /^  namespace:/ { ns = $2 }
 		section == "spec:" && /^  nodeName:/ { node = $2 }
-		END { print name, ns == "" ? "default" : ns, node }' "$file")
+		END { gsub("\"", "", name); gsub("\"", "", ns); print name, ns == "" ? "default" : ns, node }' "$file")
 	POD=$ns/$name
 	NODE_OF[$POD]=$node
 	sed '/^status:/,$d' "$file" >"$RUN/pods/new"

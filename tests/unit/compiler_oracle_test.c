@@ -44,7 +44,7 @@ static const char *pick(const char *const *v, uint32_t n)
 	return v[tap_below(n)];
 }
 
-#define PICK(...) \
+#define PICK(...)                                  \
 	pick((const char *const[]){ __VA_ARGS__ }, \
 	     sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
 
@@ -67,7 +67,8 @@ static json_t *random_expression(void)
 	uint32_t n = 1 + tap_below(2);
 
 	json_object_set_new(e, "key", json_string(PICK("app", "tier", "env", "other")));
-	json_object_set_new(e, "operator", json_string(PICK("In", "NotIn", "Exists", "DoesNotExist")));
+	json_object_set_new(e, "operator",
+			    json_string(PICK("In", "NotIn", "Exists", "DoesNotExist")));
 	if (strlen(json_string_value(json_object_get(e, "operator"))) > 5)
 		return e;
 	values = json_array();
@@ -254,11 +255,12 @@ static json_t *random_pod(int i)
 	json_t *ports = json_array(), *ips = json_array(), *o, *status;
 	char name[16], ip[64];
 	/* Two places for each pod; now and then somebody else's, while an address moves on. */
-	uint32_t number = tap_one_in(20) ? tap_below(PODS) : (uint32_t)i + (tap_one_in(4) ? PODS : 0);
+	uint32_t number = tap_one_in(20) ? tap_below(PODS) :
+					   (uint32_t)i + (tap_one_in(4) ? PODS : 0);
 
 	if (!tap_one_in(4))
-		json_array_append_new(ports, json_pack("{s:s, s:i}", "name", "http", "containerPort",
-						       tap_one_in(2) ? 80 : 81));
+		json_array_append_new(ports, json_pack("{s:s, s:i}", "name", "http",
+						       "containerPort", tap_one_in(2) ? 80 : 81));
 	if (tap_one_in(2))
 		json_array_append_new(ports, json_pack("{s:s, s:i, s:s}", "name", "dns",
 						       "containerPort", tap_one_in(2) ? 79 : 82,
@@ -301,8 +303,8 @@ static json_t *random_service(int i)
 	o = make_object("v1", "Service", name, home(i), json_object());
 	ips = json_pack("[s, s]", v4, v6);
 	spec = json_pack("{s:s, s:o, s:[{s:s, s:i, s:s}, {s:s, s:i, s:i}]}", "clusterIP", v4,
-			 "clusterIPs", ips, "ports", "name", "web", "port", 80, "targetPort", "http",
-			 "name", "alt", "port", 81, "targetPort", 79);
+			 "clusterIPs", ips, "ports", "name", "web", "port", 80, "targetPort",
+			 "http", "name", "alt", "port", 81, "targetPort", 79);
 	if (!tap_one_in(5)) {
 		json_t *labels = random_labels();
 
@@ -342,8 +344,9 @@ static json_t *random_slice(int i)
 			json_pack("{s:s}", "kubernetes.io/service-name", text));
 	json_object_set_new(o, "addressType", json_string("IPv4"));
 	json_object_set_new(o, "endpoints", endpoints);
-	json_object_set_new(o, "ports", json_pack("[{s:s, s:i}]", "name", PICK("web", "alt"), "port",
-						  (int)(80 + tap_below(3))));
+	json_object_set_new(o, "ports",
+			    json_pack("[{s:s, s:i}]", "name", PICK("web", "alt"), "port",
+				      (int)(80 + tap_below(3))));
 	return o;
 }
 
@@ -380,8 +383,7 @@ static bool oracle_selector(const json_t *sel, const json_t *labels)
 			return false;
 	json_array_foreach(json_object_get(sel, "matchExpressions"), i, e) {
 		const char *op = json_string_value(json_object_get(e, "operator"));
-		json_t *has = json_object_get(labels,
-					      json_string_value(json_object_get(e, "key")));
+		json_t *has = json_object_get(labels, json_string_value(json_object_get(e, "key")));
 		bool in = false;
 
 		json_array_foreach(json_object_get(e, "values"), k, x)
@@ -478,8 +480,7 @@ static bool oracle_port(const json_t *p, const char *proto, int port, const json
 	if (!number)
 		return true;
 	if (json_is_string(number))
-		return target &&
-		       oracle_pod_port(target, json_string_value(number), proto) == port;
+		return target && oracle_pod_port(target, json_string_value(number), proto) == port;
 	if (end)
 		return port >= json_integer_value(number) && port <= json_integer_value(end);
 	return port == json_integer_value(number);
@@ -519,9 +520,10 @@ static bool oracle_isolates(const json_t *policy, bool egress)
 enum oracle_verdict { OPEN, ALLOWED, DENIED };
 
 /* only: "n1/np3 ingress[2]" asks about that one rule. */
-static enum oracle_verdict oracle_side(bool egress, const json_t *subject, const char *other_address,
-				       const json_t *other, const json_t *target,
-				       const char *proto, int port, const char *only)
+static enum oracle_verdict oracle_side(bool egress, const json_t *subject,
+				       const char *other_address, const json_t *other,
+				       const json_t *target, const char *proto, int port,
+				       const char *only)
 {
 	enum oracle_verdict verdict = OPEN;
 	json_t *rule;
@@ -624,9 +626,9 @@ static void oracle_backends(const json_t *svc, const char *port_name, int family
 
 	for (i = 0; i < SLICES; i++)
 		any_slice |= w.slices[i] && !strcmp(meta(w.slices[i], "namespace"), ns) &&
-			     !strcmp(json_string_value(json_object_get(
-					     get(w.slices[i], "metadata", "labels"),
-					     "kubernetes.io/service-name")),
+			     !strcmp(json_string_value(
+					     json_object_get(get(w.slices[i], "metadata", "labels"),
+							     "kubernetes.io/service-name")),
 				     name);
 	s->n = 0;
 	for (pass = 0; pass < 2 && !s->n; pass++) {
@@ -634,9 +636,9 @@ static void oracle_backends(const json_t *svc, const char *port_name, int family
 			json_t *slice = w.slices[i], *port;
 
 			if (!slice || strcmp(meta(slice, "namespace"), ns) ||
-			    strcmp(json_string_value(json_object_get(
-					   get(slice, "metadata", "labels"),
-					   "kubernetes.io/service-name")),
+			    strcmp(json_string_value(
+					   json_object_get(get(slice, "metadata", "labels"),
+							   "kubernetes.io/service-name")),
 				   name))
 				continue;
 			port = json_array_get(json_object_get(slice, "ports"), 0);
@@ -651,12 +653,12 @@ static void oracle_backends(const json_t *svc, const char *port_name, int family
 				bool term = json_is_true(json_object_get(c, "terminating"));
 
 				if (pass ? serving && term : ready)
-					oracle_add(s,
-						   json_string_value(json_array_get(
-							   json_object_get(v, "addresses"), 0)),
-						   json_integer_value(
-							   json_object_get(port, "port")),
-						   family);
+					oracle_add(
+						s,
+						json_string_value(json_array_get(
+							json_object_get(v, "addresses"), 0)),
+						json_integer_value(json_object_get(port, "port")),
+						family);
 			}
 		}
 		for (i = 0; i < PODS && !any_slice && json_object_size(selector); i++) {
@@ -674,8 +676,8 @@ static void oracle_backends(const json_t *svc, const char *port_name, int family
 				continue;
 			c = json_array_get(get(p, "status", "conditions"), 0);
 			ready = !strcmp(json_string_value(get(p, "status", "phase")), "Running") &&
-				(!c || !strcmp(json_string_value(json_object_get(c, "status")),
-					       "True"));
+				(!c ||
+				 !strcmp(json_string_value(json_object_get(c, "status")), "True"));
 			term = meta(p, "deletionTimestamp");
 			if (pass ? !(ready && term) : !(publish || (ready && !term)))
 				continue;
@@ -708,8 +710,8 @@ static void compare_side(struct sluice_dataplane *dp, const char *what,
 {
 	const struct sluice_dp_rule *rule = sluice_memory_rule(dp, side->rule);
 	const json_t *o = other >= 0 ? w.pods[other] : NULL;
-	enum oracle_verdict want = oracle_side(egress, w.pods[subject], other_ip, o, target, proto,
-					       port, NULL);
+	enum oracle_verdict want =
+		oracle_side(egress, w.pods[subject], other_ip, o, target, proto, port, NULL);
 	char name[900];
 
 	switch (want) {
@@ -910,14 +912,14 @@ static void flaky_abort(struct sluice_dataplane *dp)
 	flaky.inner->ops->abort(flaky.inner);
 }
 
-#define FLAKY(name, type) \
+#define FLAKY(name, type)                                                                      \
 	static int flaky_##name(struct sluice_dataplane *dp, const struct sluice_dp_##type *o, \
-				struct sluice_err *err) \
-	{ \
-		int ret = trip(err); \
-\
-		(void)dp; \
-		return ret ? ret : flaky.inner->ops->name(flaky.inner, o, err); \
+				struct sluice_err *err)                                        \
+	{                                                                                      \
+		int ret = trip(err);                                                           \
+                                                                                               \
+		(void)dp;                                                                      \
+		return ret ? ret : flaky.inner->ops->name(flaky.inner, o, err);                \
 	}
 FLAKY(set_service, service)
 FLAKY(del_service, service)
@@ -933,10 +935,22 @@ FLAKY(set_uplink, uplink)
 FLAKY(del_uplink, uplink)
 
 static const struct sluice_dataplane_ops flaky_ops = {
-	"flaky",	     flaky_begin,	 flaky_commit,	     flaky_abort,
-	flaky_set_service,   flaky_del_service,	 flaky_set_peer,     flaky_del_peer,
-	flaky_set_rule,	     flaky_del_rule,	 flaky_set_ruleset,  flaky_del_ruleset,
-	flaky_set_endpoint,  flaky_del_endpoint, flaky_set_uplink,   flaky_del_uplink,
+	"flaky",
+	flaky_begin,
+	flaky_commit,
+	flaky_abort,
+	flaky_set_service,
+	flaky_del_service,
+	flaky_set_peer,
+	flaky_del_peer,
+	flaky_set_rule,
+	flaky_del_rule,
+	flaky_set_ruleset,
+	flaky_del_ruleset,
+	flaky_set_endpoint,
+	flaky_del_endpoint,
+	flaky_set_uplink,
+	flaky_del_uplink,
 	NULL,
 };
 
