@@ -29,31 +29,32 @@
 #define SLUICE_DIR_REPLY 1
 
 /* X(symbol, name, timeout in seconds, eviction class) */
-#define SLUICE_STATES(X) \
-	X(NONE, "none", 0, CLOSING) \
-	X(DENIED, "denied", 5, CLOSING) /* a negative entry */ \
-	X(TCP_SYN_SENT, "syn-sent", 60, UNREPLIED) \
-	X(TCP_SYN_RECV, "syn-recv", 60, UNREPLIED) \
-	X(TCP_ESTABLISHED, "established", 86400, ESTABLISHED) /* kube-proxy's 24 h */ \
-	X(TCP_FIN_WAIT, "fin-wait", 3600, ESTABLISHED) /* half closed connections still carry data */ \
-	X(TCP_CLOSE_WAIT, "close-wait", 3600, ESTABLISHED) /* kube-proxy's 1 h */ \
-	X(TCP_LAST_ACK, "last-ack", 30, CLOSING) \
-	X(TCP_TIME_WAIT, "time-wait", 120, CLOSING) \
-	X(TCP_CLOSE, "close", 10, CLOSING) \
+#define SLUICE_STATES(X)                                                                        \
+	X(NONE, "none", 0, CLOSING)                                                             \
+	X(DENIED, "denied", 5, CLOSING) /* a negative entry */                                  \
+	X(TCP_SYN_SENT, "syn-sent", 60, UNREPLIED)                                              \
+	X(TCP_SYN_RECV, "syn-recv", 60, UNREPLIED)                                              \
+	X(TCP_ESTABLISHED, "established", 86400, ESTABLISHED) /* kube-proxy's 24 h */           \
+	X(TCP_FIN_WAIT, "fin-wait", 3600,                                                       \
+	  ESTABLISHED) /* half closed connections still carry data */                           \
+	X(TCP_CLOSE_WAIT, "close-wait", 3600, ESTABLISHED) /* kube-proxy's 1 h */               \
+	X(TCP_LAST_ACK, "last-ack", 30, CLOSING)                                                \
+	X(TCP_TIME_WAIT, "time-wait", 120, CLOSING)                                             \
+	X(TCP_CLOSE, "close", 10, CLOSING)                                                      \
 	X(UNREPLIED, "unreplied", 30, UNREPLIED) /* UDP, ICMP and others: one direction seen */ \
-	X(REPLIED, "replied", 120, IDLE) /* both directions seen */ \
-	X(ICMP_REPLIED, "echo-replied", 30, IDLE) \
-	X(SCTP_INIT, "sctp-init", 30, UNREPLIED) \
-	X(SCTP_ESTABLISHED, "sctp-established", 86400, ESTABLISHED) \
-	X(SCTP_SHUTDOWN, "sctp-shutdown", 10, CLOSING) \
-	X(SCTP_CLOSED, "sctp-closed", 10, CLOSING) \
+	X(REPLIED, "replied", 120, IDLE) /* both directions seen */                             \
+	X(ICMP_REPLIED, "echo-replied", 30, IDLE)                                               \
+	X(SCTP_INIT, "sctp-init", 30, UNREPLIED)                                                \
+	X(SCTP_ESTABLISHED, "sctp-established", 86400, ESTABLISHED)                             \
+	X(SCTP_SHUTDOWN, "sctp-shutdown", 10, CLOSING)                                          \
+	X(SCTP_CLOSED, "sctp-closed", 10, CLOSING)                                              \
 	X(TCP_MIDSTREAM, "mid-stream", 120, UNREPLIED) /* picked up, the other side not yet heard */
 
 enum sluice_state {
 #define X(sym, name, timeout, class) SLUICE_STATE_##sym,
 	SLUICE_STATES(X)
 #undef X
-	SLUICE_STATE_COUNT
+		SLUICE_STATE_COUNT
 };
 
 /* Who is evicted first when the memory budget is used up. The last class never is. */
@@ -70,7 +71,7 @@ static __always_inline __u32 sluice_state_timeout(__u8 state)
 {
 	switch (state) {
 #define X(sym, name, timeout, class) \
-	case SLUICE_STATE_##sym: \
+	case SLUICE_STATE_##sym:     \
 		return timeout;
 		SLUICE_STATES(X)
 #undef X
@@ -82,7 +83,7 @@ static __always_inline __u8 sluice_state_class(__u8 state)
 {
 	switch (state) {
 #define X(sym, name, timeout, class) \
-	case SLUICE_STATE_##sym: \
+	case SLUICE_STATE_##sym:     \
 		return SLUICE_EVICT_##class;
 		SLUICE_STATES(X)
 #undef X
@@ -95,7 +96,7 @@ static inline const char *sluice_state_name(__u32 state)
 {
 	switch (state) {
 #define X(sym, name, timeout, class) \
-	case SLUICE_STATE_##sym: \
+	case SLUICE_STATE_##sym:     \
 		return name;
 		SLUICE_STATES(X)
 #undef X
@@ -120,7 +121,7 @@ static inline const char *sluice_state_name(__u32 state)
 /* What one side of a TCP connection has sent, host byte order. */
 struct sluice_tcp_dir {
 	__u32 end; /* highest sequence number sent, plus one */
-	__u32 ack; /* highest acknowledgement sent */
+	__u32 ack; /* highest acknowledgment sent */
 	__u16 win; /* last window offered, unscaled */
 	__u8 wscale; /* its shift, from the SYN; 0 until then */
 	__u8 flags; /* SLUICE_TCPDIR_* */

@@ -105,8 +105,7 @@ static __always_inline void sluice_judge(const struct sluice_judge_in *in,
 		j->verdict = j->egress.verdict;
 		j->reason = j->egress.reason;
 		j->staged_verdict = j->egress.staged_verdict;
-		if (j->verdict != SLUICE_VERDICT_ALLOW &&
-		    j->staged_verdict != SLUICE_VERDICT_ALLOW)
+		if (j->verdict != SLUICE_VERDICT_ALLOW && j->staged_verdict != SLUICE_VERDICT_ALLOW)
 			return;
 	}
 	if (in->flags & SLUICE_JUDGE_DST_LOCAL) {

@@ -25,9 +25,10 @@ static __always_inline __u32 sluice_csum_add(__u32 a, __u32 b)
 	return a + (a < b);
 }
 
-static __always_inline __u32 sluice_csum_replace(__u32 delta, __be32 from, __be32 to)
+/* from, to: words as they stand in the packet; 16-bit ones in the low half. */
+static __always_inline __u32 sluice_csum_replace(__u32 delta, __u32 from, __u32 to)
 {
-	return sluice_csum_add(sluice_csum_add(delta, ~(__u32)from), (__u32)to);
+	return sluice_csum_add(sluice_csum_add(delta, ~from), to);
 }
 
 static __always_inline __u16 sluice_csum_fold(__u32 sum)
@@ -52,11 +53,14 @@ static __always_inline void sluice_nat_delta(const struct sluice_tuple *from,
 
 	d->addr = 0;
 	for (i = 0; i < 4 && i < n; i++) {
-		d->addr = sluice_csum_replace(d->addr, from->src.w[i], to->src.w[i]);
-		d->addr = sluice_csum_replace(d->addr, from->dst.w[i], to->dst.w[i]);
+		d->addr = sluice_csum_replace(d->addr, (__force __u32)from->src.w[i],
+					      (__force __u32)to->src.w[i]);
+		d->addr = sluice_csum_replace(d->addr, (__force __u32)from->dst.w[i],
+					      (__force __u32)to->dst.w[i]);
 	}
-	d->port = sluice_csum_replace(0, (__be32)from->sport, (__be32)to->sport);
-	d->port = sluice_csum_replace(d->port, (__be32)from->dport, (__be32)to->dport);
+	d->port = sluice_csum_replace(0, (__force __u16)from->sport, (__force __u16)to->sport);
+	d->port =
+		sluice_csum_replace(d->port, (__force __u16)from->dport, (__force __u16)to->dport);
 }
 
 /*

@@ -24,7 +24,8 @@ enum sluice_parse {
 #define SLUICE_PACKET_PORTS 0x01 /* the tuple's ports are ports (TCP, UDP, SCTP) */
 #define SLUICE_PACKET_ECHO 0x02 /* ICMP echo; one of the tuple's ports is its identifier */
 #define SLUICE_PACKET_ICMP_ERROR 0x04 /* inner is filled in */
-#define SLUICE_PACKET_LINK_CONTROL 0x08 /* ICMPv6 neighbour discovery or MLD: never leaves its link */
+#define SLUICE_PACKET_LINK_CONTROL \
+	0x08 /* ICMPv6 neighbour discovery or MLD: never leaves its link */
 #define SLUICE_PACKET_REPLY_ONLY 0x10 /* an answer by its type (echo reply): opens nothing */
 
 struct sluice_packet {
@@ -43,7 +44,7 @@ struct sluice_packet {
 
 static __always_inline __u16 sluice_load16(const __u8 *p)
 {
-	__u16 v;
+	__be16 v;
 
 	memcpy(&v, p, sizeof(v));
 	return sluice_ntohs(v);
@@ -51,7 +52,7 @@ static __always_inline __u16 sluice_load16(const __u8 *p)
 
 static __always_inline __u32 sluice_load32(const __u8 *p)
 {
-	__u32 v;
+	__be32 v;
 
 	memcpy(&v, p, sizeof(v));
 	return sluice_ntohl(v);
@@ -406,8 +407,8 @@ static __always_inline int sluice_parse_ip6(const __u8 *p, __u32 len, __u32 wire
  * data: len readable bytes from the network header on; wire: bytes of the whole packet from there
  * on, len <= wire. Returns enum sluice_parse.
  */
-static __always_inline int sluice_packet_parse(const void *data, __u32 len, __u32 wire,
-					       __u8 family, struct sluice_packet *pkt)
+static __always_inline int sluice_packet_parse(const void *data, __u32 len, __u32 wire, __u8 family,
+					       struct sluice_packet *pkt)
 {
 	if (family == SLUICE_IPV4)
 		return sluice_parse_ip4(data, len, wire, pkt);

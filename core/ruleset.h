@@ -74,15 +74,15 @@ enum sluice_tier {
 /* X(symbol, name) */
 #define SLUICE_ACTIONS(X) \
 	X(ALLOW, "allow") \
-	X(DENY, "deny") \
-	X(PASS, "pass") \
+	X(DENY, "deny")   \
+	X(PASS, "pass")   \
 	X(LOG, "log")
 
 enum sluice_action {
 #define X(sym, name) SLUICE_ACTION_##sym,
 	SLUICE_ACTIONS(X)
 #undef X
-	SLUICE_ACTION_COUNT
+		SLUICE_ACTION_COUNT
 };
 
 #define SLUICE_RULE_STAGED 0x01 /* takes part in the staged verdict alone */
@@ -156,7 +156,8 @@ static __always_inline __u32 sluice_port_key(__u8 proto, __u16 port)
 	return (__u32)proto << 16 | port;
 }
 
-static __always_inline const struct sluice_rule *sluice_ruleset_rules(const struct sluice_ruleset *rs)
+static __always_inline const struct sluice_rule *
+sluice_ruleset_rules(const struct sluice_ruleset *rs)
 {
 	return (const void *)((const char *)rs + rs->off_rules);
 }

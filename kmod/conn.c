@@ -22,7 +22,7 @@ static u64 hash_secret[2] __read_mostly;
 static inline u64 mix(u64 a, u64 b)
 {
 #ifdef __SIZEOF_INT128__
-	unsigned __int128 p = (unsigned __int128)a * b;
+	__uint128_t p = (__uint128_t)a * b;
 
 	return (u64)p ^ (u64)(p >> 64);
 #else
@@ -161,30 +161,35 @@ void sluice_conn_tuple(const struct sluice_conn *c, u8 dir, struct sluice_tuple 
 	}
 }
 
-struct sluice_conn *sluice_conn_find(struct sluice_conns *cs, const struct sluice_tuple *t,
-				     u8 *dir)
+static struct sluice_conn *find4(struct sluice_conns *cs, const struct sluice_tuple *t, u8 *dir)
 {
-	if (t->family == SLUICE_IPV4) {
-		struct sluice_entry4 *e;
-		struct sluice_key4 k;
+	struct sluice_entry4 *e;
+	struct sluice_key4 k;
 
-		fill_key4(&k, t, 0);
-		e = rhashtable_lookup(&cs->ht[0], &k, params4);
-		if (!e)
-			return NULL;
-		*dir = e->key.dir;
-		return sluice_conn_of4(e);
-	} else {
-		struct sluice_entry6 *e;
-		struct sluice_key6 k;
+	fill_key4(&k, t, 0);
+	e = rhashtable_lookup(&cs->ht[0], &k, params4);
+	if (!e)
+		return NULL;
+	*dir = e->key.dir;
+	return sluice_conn_of4(e);
+}
 
-		fill_key6(&k, t, 0);
-		e = rhashtable_lookup(&cs->ht[1], &k, params6);
-		if (!e)
-			return NULL;
-		*dir = e->key.dir;
-		return sluice_conn_of6(e);
-	}
+static struct sluice_conn *find6(struct sluice_conns *cs, const struct sluice_tuple *t, u8 *dir)
+{
+	struct sluice_entry6 *e;
+	struct sluice_key6 k;
+
+	fill_key6(&k, t, 0);
+	e = rhashtable_lookup(&cs->ht[1], &k, params6);
+	if (!e)
+		return NULL;
+	*dir = e->key.dir;
+	return sluice_conn_of6(e);
+}
+
+struct sluice_conn *sluice_conn_find(struct sluice_conns *cs, const struct sluice_tuple *t, u8 *dir)
+{
+	return t->family == SLUICE_IPV4 ? find4(cs, t, dir) : find6(cs, t, dir);
 }
 
 static size_t conn_size(u8 family)
@@ -287,21 +292,21 @@ static void conns_reap(struct sluice_conns *cs, struct hlist_head *dead)
 static bool conns_evict(struct sluice_conns *cs)
 {
 	int cpu, self = raw_smp_processor_id();
-	u8 class;
+	u8 evict;
 
-	for (class = 0; class < SLUICE_EVICT_ESTABLISHED; class++) {
+	for (evict = 0; evict < SLUICE_EVICT_ESTABLISHED; evict++) {
 		for (cpu = -1; cpu < (int)nr_cpu_ids; cpu++) {
 			struct sluice_wheel *w = cs->wheels[cpu < 0 ? self : cpu];
 			struct sluice_conn *c;
 
 			if (!w || cpu == self)
 				continue;
-			c = sluice_wheel_victim(w, class);
+			c = sluice_wheel_victim(w, evict);
 			if (!c)
 				continue;
 			set_bit(SLUICE_CONN_BIT_DYING, &c->bits);
 			conn_bury(cs, c);
-			sluice_count(cs->sn, evicted[class]);
+			sluice_count(cs->sn, evicted[evict]);
 			return true;
 		}
 	}
@@ -631,8 +636,7 @@ static bool pick_device(const struct sluice_conn *c, const void *arg)
 		if ((side & SLUICE_SIDE_MASK) == SLUICE_SIDE_POD && p == arg)
 			return true;
 		if ((side & SLUICE_SIDE_MASK) == SLUICE_SIDE_ROUTE &&
-		    ((const struct dst_entry *)p)->dev ==
-			    ((const struct sluice_device *)arg)->dev)
+		    ((const struct dst_entry *)p)->dev == ((const struct sluice_device *)arg)->dev)
 			return true;
 	}
 	return false;
@@ -652,10 +656,10 @@ static bool pick_filter(const struct sluice_conn *c, const void *arg)
 	struct sluice_tuple t;
 
 	sluice_conn_tuple(c, SLUICE_DIR_ORIGINAL, &t);
-	return (!f->has_src || (sluice_addr_equal(&t.src, &f->tuple.src) &&
-				t.family == f->tuple.family)) &&
-	       (!f->has_dst || (sluice_addr_equal(&t.dst, &f->tuple.dst) &&
-				t.family == f->tuple.family)) &&
+	return (!f->has_src ||
+		(sluice_addr_equal(&t.src, &f->tuple.src) && t.family == f->tuple.family)) &&
+	       (!f->has_dst ||
+		(sluice_addr_equal(&t.dst, &f->tuple.dst) && t.family == f->tuple.family)) &&
 	       (!f->has_sport || t.sport == f->tuple.sport) &&
 	       (!f->has_dport || t.dport == f->tuple.dport) &&
 	       (!f->has_proto || t.proto == f->tuple.proto) &&

@@ -57,7 +57,8 @@ bool sluice_deliver_pod(struct sluice_ctx *x, struct sluice_device *pod)
 	if (!peer || !(peer->flags & IFF_UP) || !(dev->flags & IFF_UP) ||
 	    too_big(skb, READ_ONCE(peer->mtu)))
 		return false;
-	if (skb_ensure_writable(skb, header_bytes(x->family)) || skb_mac_header_len(skb) != ETH_HLEN)
+	if (skb_ensure_writable(skb, header_bytes(x->family)) ||
+	    skb_mac_header_len(skb) != ETH_HLEN)
 		return false;
 	if (!take_hop(skb, x->family))
 		return false;

@@ -42,8 +42,7 @@ static unsigned int run(struct sluice_ctx *x)
 	return verdict(x, sluice_path(x));
 }
 
-unsigned int sluice_hook_ingress(void *priv, struct sk_buff *skb,
-				 const struct nf_hook_state *state)
+unsigned int sluice_hook_ingress(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	struct sluice_device *d = priv;
 	struct sluice_ctx x;
@@ -89,14 +88,12 @@ static unsigned int pre_routing(struct sluice_net *sn, struct sk_buff *skb,
 	return run(&x);
 }
 
-static unsigned int pre_routing4(void *priv, struct sk_buff *skb,
-				 const struct nf_hook_state *state)
+static unsigned int pre_routing4(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	return pre_routing(priv, skb, state, SLUICE_IPV4, IPCB(skb)->frag_max_size);
 }
 
-static unsigned int pre_routing6(void *priv, struct sk_buff *skb,
-				 const struct nf_hook_state *state)
+static unsigned int pre_routing6(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	return pre_routing(priv, skb, state, SLUICE_IPV6, IP6CB(skb)->frag_max_size);
 }

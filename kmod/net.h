@@ -102,12 +102,14 @@ static inline struct net *sluice_net_of(const struct sluice_net *sn)
 /* Have tables, connections and counters been set up? Whoever sees true may use them. */
 static inline bool sluice_net_active(const struct sluice_net *sn)
 {
+	/* Pairs with the release in sluice_net_activate(). */
 	return smp_load_acquire(&sn->active);
 }
 
 /* Read once for each packet, inside its RCU section, and handed to each look-up. */
 static inline u32 sluice_revision(const struct sluice_net *sn)
 {
+	/* Pairs with the release in sluice_transaction_commit(). */
 	return smp_load_acquire(&sn->revision);
 }
 
@@ -117,6 +119,7 @@ static inline u32 sluice_revision(const struct sluice_net *sn)
  */
 static inline u32 sluice_policy_generation(const struct sluice_net *sn)
 {
+	/* Likewise. */
 	return smp_load_acquire(&sn->policy_generation);
 }
 

@@ -97,12 +97,10 @@ static void judge(struct sluice_net *sn, u32 rev, const struct sluice_tuple *t,
 
 static bool has_ports(u8 proto)
 {
-	return proto == SLUICE_PROTO_TCP || proto == SLUICE_PROTO_UDP ||
-	       proto == SLUICE_PROTO_SCTP;
+	return proto == SLUICE_PROTO_TCP || proto == SLUICE_PROTO_UDP || proto == SLUICE_PROTO_SCTP;
 }
 
-void sluice_decide(struct sluice_net *sn, const struct sluice_query *q,
-		   struct sluice_decision *d)
+void sluice_decide(struct sluice_net *sn, const struct sluice_query *q, struct sluice_decision *d)
 {
 	const struct sluice_tuple *t = q->tuple;
 	const struct sluice_endpoint *src_ep = NULL;
@@ -278,9 +276,10 @@ enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 si
 	if (unlikely(x->at != SLUICE_AT_INGRESS)) {
 		if (x->at == SLUICE_AT_LOCAL_OUT && dst_changed) {
 			struct net *net = sluice_net_of(x->sn);
-			int err = x->family == SLUICE_IPV4 ?
-					  ip_route_me_harder(net, x->state->sk, x->skb, RTN_UNSPEC) :
-					  ip6_route_me_harder(net, x->state->sk, x->skb);
+			int err =
+				x->family == SLUICE_IPV4 ?
+					ip_route_me_harder(net, x->state->sk, x->skb, RTN_UNSPEC) :
+					ip6_route_me_harder(net, x->state->sk, x->skb);
 
 			if (err < 0) {
 				sluice_count_drop(x->sn, SLUICE_REASON_NO_ROUTE);
@@ -496,7 +495,7 @@ static enum sluice_act first(struct sluice_ctx *x)
 
 	c = sluice_conn_create(x->sn->conns, &in, &raced);
 	if (IS_ERR(c))
-		return sluice_drop(x, PTR_ERR(c) == -ENOSPC     ? SLUICE_REASON_TABLE_FULL :
+		return sluice_drop(x, PTR_ERR(c) == -ENOSPC	? SLUICE_REASON_TABLE_FULL :
 				      PTR_ERR(c) == -EADDRINUSE ? SLUICE_REASON_NO_PORTS :
 								  SLUICE_REASON_NO_MEMORY);
 	if (raced) {

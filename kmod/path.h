@@ -84,8 +84,7 @@ struct sluice_decision {
 };
 
 /* Services and policy for a first packet; no side effect. Under RCU. */
-void sluice_decide(struct sluice_net *sn, const struct sluice_query *q,
-		   struct sluice_decision *d);
+void sluice_decide(struct sluice_net *sn, const struct sluice_query *q, struct sluice_decision *d);
 
 /* translate.c: rewrites the packet from the tuple it has to "to". 0 or -ENOMEM. */
 int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,

@@ -340,8 +340,8 @@ static int conns_show(struct seq_file *m, void *v)
 	const struct sluice_conn_view *c = v;
 
 	if (v == SEQ_START_TOKEN) {
-		seq_puts(m, "PROTOCOL STATE TIMEOUT AGE ORIGINAL REPLY PACKETS BYTES "
-			    "REPLY-PACKETS REPLY-BYTES VERDICT REASON EGRESS-RULE INGRESS-RULE\n");
+		seq_puts(m, "PROTOCOL STATE TIMEOUT AGE ORIGINAL REPLY PACKETS BYTES ");
+		seq_puts(m, "REPLY-PACKETS REPLY-BYTES VERDICT REASON EGRESS-RULE INGRESS-RULE\n");
 		return 0;
 	}
 	show_proto(m, c->original.proto);

@@ -76,8 +76,10 @@ int sluice_transaction_commit(struct sluice_net *sn, u32 flags, const char **why
 	sluice_services_seal(sn);
 	/* Here it becomes visible. Pairs with the acquire in sluice_revision(). */
 	smp_store_release(&sn->revision, sn->revision + 1);
-	if (policy)
+	if (policy) {
+		/* After the revision. Pairs with the acquire in sluice_policy_generation(). */
 		smp_store_release(&sn->policy_generation, sn->policy_generation + 1);
+	}
 
 	sluice_services_settle(sn);
 	sluice_devices_settle(sn);

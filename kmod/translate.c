@@ -121,7 +121,8 @@ int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,
 		if (pkt->flags & SLUICE_PACKET_ECHO) {
 			/* No pseudo-header: only the identifier changes the sum. */
 			d.addr = 0;
-			ih->un.echo.id = pkt->flags & SLUICE_PACKET_REPLY_ONLY ? to->dport : to->sport;
+			ih->un.echo.id = pkt->flags & SLUICE_PACKET_REPLY_ONLY ? to->dport :
+										 to->sport;
 			if (skb->ip_summed != CHECKSUM_PARTIAL)
 				update_check(skb, &ih->checksum, &d);
 		}
@@ -131,8 +132,8 @@ int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,
 		struct icmp6hdr *ih = l4;
 
 		if (pkt->flags & SLUICE_PACKET_ECHO)
-			ih->icmp6_identifier =
-				pkt->flags & SLUICE_PACKET_REPLY_ONLY ? to->dport : to->sport;
+			ih->icmp6_identifier = pkt->flags & SLUICE_PACKET_REPLY_ONLY ? to->dport :
+										       to->sport;
 		else
 			d.port = 0;
 		update_check(skb, &ih->icmp6_cksum, &d);

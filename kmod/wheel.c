@@ -28,17 +28,17 @@ static bool hangs(const struct sluice_conn *c)
 	return !hlist_unhashed(&c->wheel) && c->wheel_slot != SLUICE_WHEEL_NOWHERE;
 }
 
-static void hang(struct sluice_wheel *w, struct sluice_conn *c, u8 class, u32 seconds)
+static void hang(struct sluice_wheel *w, struct sluice_conn *c, u8 evict, u32 seconds)
 {
 	u32 slot;
 
 	/* Never into the slot that is being emptied, nor so far that it would come due early. */
 	seconds = clamp_t(u32, seconds, 1, SLUICE_WHEEL_SLOTS - 1);
 	slot = (w->now + seconds) % SLUICE_WHEEL_SLOTS;
-	c->wheel_class = class;
+	c->wheel_class = evict;
 	c->wheel_slot = slot;
-	hlist_add_head(&c->wheel, &w->slot[class][slot]);
-	__set_bit(slot, w->used[class]);
+	hlist_add_head(&c->wheel, &w->slot[evict][slot]);
+	__set_bit(slot, w->used[evict]);
 }
 
 static void unhang(struct sluice_wheel *w, struct sluice_conn *c)
@@ -69,15 +69,15 @@ bool sluice_wheel_del(struct sluice_wheel *w, struct sluice_conn *c)
 	return hung;
 }
 
-void sluice_wheel_shorten(struct sluice_wheel *w, struct sluice_conn *c, u8 class, u32 seconds)
+void sluice_wheel_shorten(struct sluice_wheel *w, struct sluice_conn *c, u8 evict, u32 seconds)
 {
 	spin_lock_bh(&w->lock);
 	if (hangs(c)) {
 		u32 left = (c->wheel_slot - w->now) % SLUICE_WHEEL_SLOTS;
 
-		if (class < c->wheel_class || seconds < left) {
+		if (evict < c->wheel_class || seconds < left) {
 			unhang(w, c);
-			hang(w, c, class, min(seconds, left));
+			hang(w, c, evict, min(seconds, left));
 		}
 	}
 	spin_unlock_bh(&w->lock);
@@ -102,15 +102,15 @@ unsigned int sluice_wheel_turn(struct sluice_wheel *w, unsigned int n, struct hl
 {
 	u32 clock = sluice_wheel_clock();
 	unsigned int looked = 0;
-	u8 class;
+	u8 evict;
 
 	spin_lock_bh(&w->lock);
 	while (looked < n && (s32)(clock - w->now) > 0) {
 		u32 due = (w->now + 1) % SLUICE_WHEEL_SLOTS;
 		bool more = false;
 
-		for (class = 0; class < SLUICE_EVICT_COUNT; class++) {
-			struct hlist_head *head = &w->slot[class][due];
+		for (evict = 0; evict < SLUICE_EVICT_COUNT; evict++) {
+			struct hlist_head *head = &w->slot[evict][due];
 
 			while (looked < n && !hlist_empty(head)) {
 				struct sluice_conn *c =
@@ -140,7 +140,7 @@ unsigned int sluice_wheel_turn(struct sluice_wheel *w, unsigned int n, struct hl
 	return looked;
 }
 
-struct sluice_conn *sluice_wheel_victim(struct sluice_wheel *w, u8 class)
+struct sluice_conn *sluice_wheel_victim(struct sluice_wheel *w, u8 evict)
 {
 	struct sluice_conn *c = NULL;
 	unsigned int tries;
@@ -148,17 +148,17 @@ struct sluice_conn *sluice_wheel_victim(struct sluice_wheel *w, u8 class)
 	spin_lock_bh(&w->lock);
 	for (tries = 0; tries < 32; tries++) {
 		u32 from = (w->now + 1) % SLUICE_WHEEL_SLOTS;
-		u32 slot = find_next_bit(w->used[class], SLUICE_WHEEL_SLOTS, from);
+		u32 slot = find_next_bit(w->used[evict], SLUICE_WHEEL_SLOTS, from);
 		u8 real;
 
 		if (slot >= SLUICE_WHEEL_SLOTS)
-			slot = find_first_bit(w->used[class], SLUICE_WHEEL_SLOTS);
+			slot = find_first_bit(w->used[evict], SLUICE_WHEEL_SLOTS);
 		if (slot >= SLUICE_WHEEL_SLOTS)
 			break;
-		c = hlist_entry(w->slot[class][slot].first, struct sluice_conn, wheel);
+		c = hlist_entry(w->slot[evict][slot].first, struct sluice_conn, wheel);
 		unhang(w, c);
 		real = sluice_state_class(READ_ONCE(c->state));
-		if (real <= class) {
+		if (real <= evict) {
 			c->wheel_slot = SLUICE_WHEEL_NOWHERE;
 			break;
 		}

@@ -60,7 +60,7 @@ void sluice_wheel_add(struct sluice_wheel *w, struct sluice_conn *c, u32 seconds
 bool sluice_wheel_del(struct sluice_wheel *w, struct sluice_conn *c);
 
 /* Re-hangs it if its class became cheaper or its deadline nearer. Takes the lock. */
-void sluice_wheel_shorten(struct sluice_wheel *w, struct sluice_conn *c, u8 class, u32 seconds);
+void sluice_wheel_shorten(struct sluice_wheel *w, struct sluice_conn *c, u8 evict, u32 seconds);
 
 /*
  * Takes up to n connections out of due slots: those that are over go to "dead" (linked by their
@@ -70,6 +70,6 @@ void sluice_wheel_shorten(struct sluice_wheel *w, struct sluice_conn *c, u8 clas
 unsigned int sluice_wheel_turn(struct sluice_wheel *w, unsigned int n, struct hlist_head *dead);
 
 /* The cheapest connection of a class, unhung, or NULL. */
-struct sluice_conn *sluice_wheel_victim(struct sluice_wheel *w, u8 class);
+struct sluice_conn *sluice_wheel_victim(struct sluice_wheel *w, u8 evict);
 
 #endif

@@ -9,6 +9,10 @@
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 
+#ifndef __force /* sparse's, in the kernel */
+#define __force
+#endif
+
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define sluice_htons(x) ((__be16)__builtin_bswap16(x))
 #define sluice_ntohs(x) __builtin_bswap16(x)

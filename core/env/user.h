@@ -12,6 +12,10 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+#ifndef __force /* sparse's, in the kernel */
+#define __force
+#endif
+
 #define sluice_htons(x) htons(x)
 #define sluice_ntohs(x) ntohs(x)
 #define sluice_htonl(x) htonl(x)

@@ -44,7 +44,8 @@ void sluice_compiler_attach(struct sluice_compiler *compiler, const struct sluic
 void sluice_compiler_detach(struct sluice_compiler *compiler, uint32_t ifindex);
 /*
  * Instead of attachments, for trace without a node: every pod of the model that has addresses and
- * not the host's network is attached, under made-up ifindexes.
+ * not the host's network is attached, under made-up ifindexes. A service without a clusterIP gets
+ * sluice_service_made_up_ips(). To be called before the first sync.
  */
 void sluice_compiler_attach_all(struct sluice_compiler *compiler);
 

@@ -67,7 +67,7 @@ enum atom_type {
 
 /*
  * One question about an address that some rule in use asks. Shared by all rules that ask the same.
- * Its classes are those whose members all say yes; a member of a class says the same as every other.
+ * Its classes are those whose members all say yes; all members of a class say the same.
  */
 struct atom {
 	enum atom_type type;

@@ -240,7 +240,8 @@ static void add_problem(struct service *s, const char *text)
 }
 
 static void compile_port(struct sluice_compiler *c, struct service *s,
-			 const struct sluice_service *svc, const struct sluice_service_port *port)
+			 const struct sluice_service *svc, const struct sluice_service_port *port,
+			 const struct sluice_dp_addr *ips, size_t n_ips)
 {
 	struct candidates from = { .c = c, .svc = svc, .port = port };
 	const struct sluice_object *endpoints;
@@ -254,12 +255,12 @@ static void compile_port(struct sluice_compiler *c, struct service *s,
 	else if (svc->has_selector)
 		sluice_model_each(c->model, SLUICE_KIND_POD, s->ns, from_pod, &from);
 
-	for (i = 0; i < svc->n_ips; i++) {
+	for (i = 0; i < n_ips; i++) {
 		struct vip_claim *claim = sluice_zalloc(sizeof(*claim));
-		struct sluice_dp_service like = { .addr = svc->ips[i].addr,
+		struct sluice_dp_service like = { .addr = ips[i].addr,
 						  .port = port->port,
 						  .proto = port->proto,
-						  .family = svc->ips[i].family };
+						  .family = ips[i].family };
 		int len;
 
 		if (*port->name)
@@ -295,8 +296,10 @@ static void compile_service(struct sluice_compiler *c, struct service *s)
 {
 	const struct sluice_service *svc =
 		sluice_to_service(sluice_model_find(c->model, SLUICE_KIND_SERVICE, s->ns, s->name));
+	struct sluice_dp_addr made_up[2];
+	const struct sluice_dp_addr *ips = svc ? svc->ips : NULL;
+	size_t n_ips = svc ? svc->n_ips : 0, i;
 	struct name_key k;
-	size_t i;
 
 	c->stats.compiled_services++;
 	s->stale = false;
@@ -309,12 +312,17 @@ static void compile_service(struct sluice_compiler *c, struct service *s)
 	}
 	free(s->created);
 	s->created = sluice_strdup(svc->o.created);
-	if (!svc->n_ips)
+	if (!svc->n_ips && c->all) {
+		sluice_service_made_up_ips(svc, made_up);
+		ips = made_up;
+		n_ips = 2;
+	}
+	if (!n_ips)
 		add_problem(s, "it has no clusterIP, nothing is programmed");
 	else if (svc->affinity)
 		add_problem(s, "sessionAffinity ClientIP is not supported, backends are random");
 	for (i = 0; i < svc->n_ports; i++)
-		compile_port(c, s, svc, &svc->ports[i]);
+		compile_port(c, s, svc, &svc->ports[i], ips, n_ips);
 }
 
 void compiler_service_stale(struct sluice_compiler *c, const char *ns, const char *name)

@@ -2,7 +2,6 @@
 #include "ctl/lib/dataplane_netlink.h"
 
 #include <linux/genetlink.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +21,6 @@ struct netlink_dataplane {
 	struct nl_msg *msg; /* being filled, or NULL */
 	uint8_t cmd; /* its command */
 	uint32_t revision;
-	sluice_dataplane_warning warn;
-	void *warn_arg;
 };
 
 static struct netlink_dataplane *self_of(struct sluice_dataplane *dp)
@@ -97,7 +94,10 @@ static bool put_object(struct nl_msg *msg, int type, const void *o, bool key_onl
 	return false;
 }
 
-/* Into the message at hand, else into the next one, else into one that is larger than usual. */
+/*
+ * Into the message at hand, else into the next one, else into one that is larger than usual. -EMSGSIZE,
+ * with err not set, if it is too large for that too.
+ */
 static int put(struct netlink_dataplane *self, uint8_t cmd, int type, const void *o,
 	       struct sluice_err *err)
 {
@@ -117,7 +117,7 @@ static int put(struct netlink_dataplane *self, uint8_t cmd, int type, const void
 		if (ret)
 			return ret;
 	}
-	return sluice_err_set(err, EMSGSIZE, "an object is too large for a netlink message");
+	return -EMSGSIZE;
 }
 
 static int take_revision(struct nlattr **attrs, void *arg, struct sluice_err *err)
@@ -181,18 +181,15 @@ static int netlink_commit(struct sluice_dataplane *dp, bool sweep, struct sluice
 static int netlink_set_service(struct sluice_dataplane *dp, const struct sluice_dp_service *o,
 			       struct sluice_err *err)
 {
-	struct netlink_dataplane *self = self_of(dp);
-	uint32_t max = sluice_nl_max_backends(o->family);
-	char text[512];
+	int ret = put(self_of(dp), SLUICE_CMD_UPDATE, SLUICE_A_SERVICE, o, err);
 
-	if (o->n_backends > max && self->warn) {
-		snprintf(text, sizeof(text),
-			 "service %s has %u backends, of which the first %u are used: the module "
-			 "takes no more",
-			 o->name, o->n_backends, max);
-		self->warn(self->warn_arg, text);
-	}
-	return put(self, SLUICE_CMD_UPDATE, SLUICE_A_SERVICE, o, err);
+	/* The one object that may be too large: the others are small, or travel in pieces. */
+	if (ret == -EMSGSIZE)
+		return sluice_err_set(
+			err, EMSGSIZE,
+			"service %s: its %u backends are too many for a netlink message", o->name,
+			o->n_backends);
+	return ret;
 }
 
 static int netlink_set_ruleset(struct sluice_dataplane *dp, const struct sluice_dp_ruleset *o,
@@ -272,13 +269,11 @@ static const struct sluice_dataplane_ops netlink_ops = {
 	.close = netlink_close,
 };
 
-struct sluice_dataplane *sluice_dataplane_netlink_new(sluice_dataplane_warning warn, void *arg)
+struct sluice_dataplane *sluice_dataplane_netlink_new(void)
 {
 	struct netlink_dataplane *self = sluice_zalloc(sizeof(*self));
 
 	self->dp.ops = &netlink_ops;
-	self->warn = warn;
-	self->warn_arg = arg;
 	return &self->dp;
 }
 

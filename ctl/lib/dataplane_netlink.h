@@ -15,11 +15,8 @@
 #include "ctl/lib/dataplane.h"
 #include "ctl/lib/err.h"
 
-/* Called when less than what was asked for could be done, with a line about it. */
-typedef void (*sluice_dataplane_warning)(void *arg, const char *text);
-
-/* To be ended with ops->close. warn may be NULL. */
-struct sluice_dataplane *sluice_dataplane_netlink_new(sluice_dataplane_warning warn, void *arg);
+/* To be ended with ops->close. */
+struct sluice_dataplane *sluice_dataplane_netlink_new(void);
 
 /* The revision of the last commit. */
 uint32_t sluice_dataplane_netlink_revision(const struct sluice_dataplane *dp);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * YAML as Kubernetes reads it: converted to JSON with the types that YAML 1.1 gives to plain
- * scalars (go-yaml v2 under sigs.k8s.io/yaml): "yes" and "on" are booleans, 010 is 8, ~ is null, and
- * 2001-01-01 stays text. Quoted scalars are strings.
+ * scalars (go-yaml v2 under sigs.k8s.io/yaml): "yes" and "on" are booleans, 010 is 8, ~ is null,
+ * and 2001-01-01 stays text. Quoted scalars are strings.
  *
  * What could be used against the reader is bounded: depth, and what aliases expand to. An alias
  * shares the json_t of its anchor, so it costs no memory, but whoever walks the tree walks it again

@@ -28,9 +28,9 @@ unsigned int sluice_lines_get(const struct sluice_lines *lines, const json_t *va
 void sluice_lines_clear(struct sluice_lines *lines);
 
 /*
- * Reads all YAML documents, or all concatenated JSON values, of a text. first_line is that of text[0].
- * fn is called with each document; it may not keep the value without a reference. On an error
- * *err_line tells where.
+ * Reads all YAML documents, or all concatenated JSON values, of a text. first_line is the number of
+ * its first line. fn is called with each document; it may not keep the value without a reference.
+ * On an error *err_line tells where.
  */
 int sluice_yaml_parse(const char *text, size_t len, unsigned int first_line,
 		      struct sluice_lines *lines, void (*fn)(void *ctx, json_t *doc), void *ctx,

@@ -343,3 +343,16 @@ bool sluice_pod_port_number(const struct sluice_pod *pod, const char *name, uint
 	}
 	return false;
 }
+
+void sluice_service_made_up_ips(const struct sluice_service *svc, struct sluice_dp_addr out[2])
+{
+	uint64_t h = sluice_hash_text(sluice_hash_text(0, svc->o.ns), svc->o.name);
+
+	memset(out, 0, 2 * sizeof(*out));
+	out[0].family = SLUICE_IPV4;
+	out[0].addr.w[0] = sluice_htonl(0xf0000000U | (uint32_t)h >> 4);
+	out[1].family = SLUICE_IPV6;
+	out[1].addr.w[0] = sluice_htonl(0x01000000U);
+	out[1].addr.w[2] = sluice_htonl(h >> 32);
+	out[1].addr.w[3] = sluice_htonl((uint32_t)h);
+}

@@ -212,6 +212,13 @@ SLUICE_OBJECT_CAST(policy, NETWORK_POLICY)
 bool sluice_pod_port_number(const struct sluice_pod *pod, const char *name, uint8_t proto,
 			    uint16_t *port);
 
+/*
+ * Two addresses (IPv4, IPv6) for a service whose manifest leaves clusterIP to the API server, for
+ * answers about a cluster that does not run: a hash of its name in 240.0.0.0/4 and in 100::/64, which
+ * no packet has.
+ */
+void sluice_service_made_up_ips(const struct sluice_service *svc, struct sluice_dp_addr out[2]);
+
 struct sluice_model;
 
 /*

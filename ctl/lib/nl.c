@@ -199,8 +199,7 @@ int sluice_nl_error(const struct nlmsghdr *request, const struct nlmsghdr *answe
 
 		skip = sizeof(*e);
 		if (!(answer->nlmsg_flags & NLM_F_CAPPED) &&
-		    nlmsg_datalen(answer) >= (int)sizeof(*e) &&
-		    e->msg.nlmsg_len >= NLMSG_HDRLEN &&
+		    nlmsg_datalen(answer) >= (int)sizeof(*e) && e->msg.nlmsg_len >= NLMSG_HDRLEN &&
 		    e->msg.nlmsg_len <= (uint32_t)nlmsg_datalen(answer))
 			skip += NLMSG_ALIGN(e->msg.nlmsg_len) - NLMSG_HDRLEN;
 	}

@@ -731,28 +731,18 @@ static bool put_text(struct nl_msg *msg, int type, const char *text)
 	return !nla_put_string(msg, type, text);
 }
 
-uint32_t sluice_nl_max_backends(uint8_t family)
-{
-	/*
-	 * Beside them in the nest: the address, port, protocol, name, the array's header, and in a
-	 * dump flags and revision.
-	 */
-	size_t others = 20 + 8 + 8 + NLA_HDRLEN + SLUICE_NAME_LEN + NLA_HDRLEN + 8 + 8;
-
-	return (SLUICE_NL_ATTR_MAX - others) / backend_size(family);
-}
-
 static bool put_backends(struct nl_msg *msg, const struct sluice_dp_service *o)
 {
-	uint32_t n = o->n_backends, max = sluice_nl_max_backends(o->family);
+	size_t len = o->n_backends * backend_size(o->family);
 	struct nlattr *nla;
 
-	if (n > max)
-		n = max;
-	nla = nla_reserve(msg, SLUICE_SERVICE_A_BACKENDS, n * backend_size(o->family));
+	/* The length of an attribute has 16 bits; the nest around it is checked when it is closed. */
+	if (len > SLUICE_NL_ATTR_MAX)
+		return false;
+	nla = nla_reserve(msg, SLUICE_SERVICE_A_BACKENDS, (int)len);
 	if (!nla)
 		return false;
-	for (uint32_t i = 0; i < n; i++) {
+	for (uint32_t i = 0; i < o->n_backends; i++) {
 		char *at = (char *)nla_data(nla) + i * backend_size(o->family);
 
 		if (o->family == SLUICE_IPV4) {

@@ -9,7 +9,9 @@
  * unknown attribute is skipped, so that an older sluicectl reads a newer module. Errors: EPROTO, the
  * message names the attribute.
  *
- * Putting: returns false when the message has no room left, which leaves it as it was.
+ * Putting: returns false when the message has no room left, which leaves it as it was; or when the
+ * object is too large for any (a service whose attributes take more than 64 KiB). Text that is too
+ * long is cut.
  */
 #ifndef SLUICE_CTL_LIB_NL_OBJECT_H
 #define SLUICE_CTL_LIB_NL_OBJECT_H
@@ -192,12 +194,6 @@ int sluice_nl_parse_event(struct nlattr *nest, struct sluice_nl_event *o, struct
 /* The i-th backend, i < n_backends. */
 struct sluice_dp_backend sluice_nl_backend(const struct sluice_nl_service *o, uint32_t i);
 uint32_t sluice_nl_rule_id(const struct sluice_nl_ruleset *o, uint32_t i);
-
-/*
- * The most backends of one service that the wire takes: its attributes lie in one nest, whose length
- * has 16 bits. 8,135 of IPv4, 3,254 of IPv6.
- */
-uint32_t sluice_nl_max_backends(uint8_t family);
 
 /* key_only: what DELETE reads. */
 bool sluice_nl_put_service(struct nl_msg *msg, const struct sluice_dp_service *o, bool key_only);

@@ -65,7 +65,7 @@ void sluice_prober_free(struct sluice_prober *p)
 struct end {
 	const struct sluice_dp_addr *addrs;
 	size_t n;
-	struct sluice_dp_addr one;
+	struct sluice_dp_addr own[2];
 	const struct sluice_pod *pod;
 	const struct sluice_service *svc;
 };
@@ -94,10 +94,15 @@ static int resolve_service(const struct sluice_prober *p, const char *text, stru
 	end->svc = sluice_to_service(sluice_model_find(p->model, SLUICE_KIND_SERVICE, ns, name));
 	if (!end->svc)
 		return sluice_err_set(err, ENOENT, "there is no service %s", text);
-	if (end->svc->ignored || !end->svc->n_ips)
+	if (end->svc->ignored)
 		return sluice_err_set(err, ENOENT, "service %s has no cluster IP", text);
 	end->addrs = end->svc->ips;
 	end->n = end->svc->n_ips;
+	if (!end->n) {
+		sluice_service_made_up_ips(end->svc, end->own);
+		end->addrs = end->own;
+		end->n = 2;
+	}
 	return 0;
 }
 
@@ -112,8 +117,8 @@ static int resolve_end(const struct sluice_prober *p, const char *field, const c
 		return sluice_err_set(err, EINVAL, "\"%s\" is missing", field);
 	if (!strncmp(text, "svc:", 4) && !strcmp(field, "to"))
 		return resolve_service(p, text + 4, end, err);
-	if (sluice_address_parse(text, &end->one)) {
-		end->addrs = &end->one;
+	if (sluice_address_parse(text, &end->own[0])) {
+		end->addrs = end->own;
 		end->n = 1;
 		return 0;
 	}

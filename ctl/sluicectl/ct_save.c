@@ -26,40 +26,44 @@ static int take_conn(struct nlattr **attrs, void *arg, struct sluice_err *err)
 	return ret;
 }
 
-static int save(struct saving *saving, struct sluice_err *err)
+static int save(FILE *out, struct sluice_err *err)
 {
+	struct saving saving = { 0 };
 	struct sluice_nl nl;
 	int ret;
 
 	ret = sluice_nl_open(&nl, err);
 	if (ret)
 		return ret;
-	ret = rule_names_load(&saving->names, &nl, err);
-	if (!ret)
+	ret = rule_names_load(&saving.names, &nl, err);
+	if (!ret) {
+		json_list_begin(&saving.list, out);
 		ret = sluice_nl_stream(&nl, sluice_nl_message(&nl, SLUICE_CMD_GET_CONN, 0, err),
-				       take_conn, saving, err);
-	rule_names_clear(&saving->names);
+				       take_conn, &saving, err);
+	}
+	if (!ret)
+		json_list_end(&saving.list);
+	rule_names_clear(&saving.names);
 	sluice_nl_close(&nl);
 	return ret;
 }
 
 int run_ct_save(const struct invocation *inv, struct sluice_err *err)
 {
-	const char *path = inv->n_args && strcmp(inv->args[0], "-") ? inv->args[0] : NULL;
-	FILE *out = path ? fopen(path, "we") : stdout;
-	struct saving saving = { 0 };
+	const char *path = inv->n_args ? inv->args[0] : "-";
+	FILE *out;
 	int ret;
 
+	if (!strcmp(path, "-"))
+		return save(stdout, err);
+	out = fopen(path, "we");
 	if (!out)
 		return sluice_err_errno(err, errno, "%s", path);
-	json_list_begin(&saving.list, out);
-	ret = save(&saving, err);
-	if (!ret)
-		json_list_end(&saving.list);
-	if ((path ? fclose(out) : fflush(out)) && !ret)
-		ret = sluice_err_errno(err, errno, "%s", path ? path : "stdout");
+	ret = save(out, err);
+	if (fclose(out) && !ret)
+		ret = sluice_err_errno(err, errno, "%s", path);
 	/* Half a table is nothing to restore from. */
-	if (ret && path)
+	if (ret)
 		unlink(path);
 	return ret;
 }

@@ -67,6 +67,6 @@ int run_get_endpoints(const struct invocation *inv, struct sluice_err *err)
 	struct get get;
 
 	table_begin(&get.table, "POD", "INTERFACE", "ADDRESSES", "STATE", "INGRESS", "EGRESS",
-		    "CONTAINER", NULL);
+		    "CONTAINER");
 	return get_objects(inv, SLUICE_CMD_GET_ENDPOINT, take_endpoint, &get, err);
 }

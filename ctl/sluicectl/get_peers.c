@@ -34,6 +34,6 @@ int run_get_peers(const struct invocation *inv, struct sluice_err *err)
 {
 	struct get get;
 
-	table_begin(&get.table, "PREFIX", "CLASS", "NAME", NULL);
+	table_begin(&get.table, "PREFIX", "CLASS", "NAME");
 	return get_objects(inv, SLUICE_CMD_GET_PEER, take_peer, &get, err);
 }

@@ -49,6 +49,8 @@ static void each_policy(struct collection *c, const char *names,
 		struct policy **slot;
 
 		len = strcspn(names, ",");
+		if (!memchr(names, '/', len)) /* "+12": so many more, for which there was no room */
+			return;
 		slot = (struct policy **)sluice_map_slot(&c->policies, names, len);
 		if (!*slot) {
 			char *name = sluice_alloc_check(strndup(names, len));
@@ -92,6 +94,8 @@ static int take_rule(struct nlattr **attrs, void *arg, struct sluice_err *err)
 
 		len = strcspn(names, ",");
 		policy = sluice_map_get(&c->policies, names, len);
+		if (!policy)
+			return 0;
 		json_array_append_new(policy->rules, json_pack("{s:I, s:s}", "id", (json_int_t)o.id,
 							       "rule", o.rule));
 		if (!names[len])
@@ -196,7 +200,7 @@ static void print(struct collection *c, bool json)
 	if (json)
 		json_list_begin(&list, stdout);
 	else
-		table_begin(&table, "POLICY", "RULES", "RULESETS", "ENDPOINTS", NULL);
+		table_begin(&table, "POLICY", "RULES", "RULESETS", "ENDPOINTS");
 	for (size_t i = 0; i < n; i++) {
 		const struct policy *policy = sorted[i];
 

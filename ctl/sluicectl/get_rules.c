@@ -29,6 +29,6 @@ int run_get_rules(const struct invocation *inv, struct sluice_err *err)
 {
 	struct get get;
 
-	table_begin(&get.table, "ID", "POLICY", "RULE", NULL);
+	table_begin(&get.table, "ID", "POLICY", "RULE");
 	return get_objects(inv, SLUICE_CMD_GET_RULE, take_rule, &get, err);
 }

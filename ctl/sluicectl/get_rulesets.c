@@ -39,6 +39,6 @@ int run_get_rulesets(const struct invocation *inv, struct sluice_err *err)
 {
 	struct get get;
 
-	table_begin(&get.table, "ID", "RULES", "CLASSES", "ENDPOINTS", "SIZE", NULL);
+	table_begin(&get.table, "ID", "RULES", "CLASSES", "ENDPOINTS", "SIZE");
 	return get_objects(inv, SLUICE_CMD_GET_RULESET, take_ruleset, &get, err);
 }

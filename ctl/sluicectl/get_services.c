@@ -61,6 +61,6 @@ int run_get_services(const struct invocation *inv, struct sluice_err *err)
 {
 	struct get get;
 
-	table_begin(&get.table, "SERVICE", "ADDRESS", "PROTOCOL", "COUNT", "BACKENDS", NULL);
+	table_begin(&get.table, "SERVICE", "ADDRESS", "PROTOCOL", "COUNT", "BACKENDS");
 	return get_objects(inv, SLUICE_CMD_GET_SERVICE, take_service, &get, err);
 }

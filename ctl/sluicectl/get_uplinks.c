@@ -28,6 +28,6 @@ int run_get_uplinks(const struct invocation *inv, struct sluice_err *err)
 {
 	struct get get;
 
-	table_begin(&get.table, "INTERFACE", "IFINDEX", NULL);
+	table_begin(&get.table, "INTERFACE", "IFINDEX");
 	return get_objects(inv, SLUICE_CMD_GET_UPLINK, take_uplink, &get, err);
 }

@@ -13,7 +13,7 @@ static void add_cell(struct table *table, char *text)
 	table->cells[table->n_cells++] = sluice_alloc_check(text);
 }
 
-void table_begin(struct table *table, ...)
+void table_begin_headings(struct table *table, ...)
 {
 	const char *heading;
 	va_list ap;

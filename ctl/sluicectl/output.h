@@ -21,8 +21,9 @@ struct table {
 	size_t cap;
 };
 
-/* The headings, ended by NULL. */
-void table_begin(struct table *table, ...) __attribute__((sentinel));
+/* table_begin(&table, "NAME", "SIZE"): the headings. */
+#define table_begin(table, ...) table_begin_headings(table, __VA_ARGS__, (char *)NULL)
+void table_begin_headings(struct table *table, ...) __attribute__((sentinel));
 /* One cell after the other, of row after row. */
 void table_add(struct table *table, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints and frees it. The last column is not padded. */

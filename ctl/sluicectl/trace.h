@@ -18,8 +18,7 @@ extern const struct option_spec trace_options[];
 int run_trace(const struct invocation *inv, struct sluice_err *err);
 
 /*
- * Answers one probe; called by run_trace() for each. ctx is what trace_running_open() made.
- * Errors: as for sluice_probe_run(); others end the program.
+ * Answers one probe; called by run_trace() for each. An error becomes the answer to that probe.
  */
 struct trace_running;
 struct trace_running *trace_running_open(struct sluice_err *err);

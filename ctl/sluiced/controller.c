@@ -31,7 +31,7 @@ static void tell(struct controller *c, struct sluice_map *now, bool warning, con
 	memcpy(key + source_len, message, len - source_len);
 	if (!*sluice_map_slot(now, key, len) && !sluice_map_get(&c->told, key, len))
 		log_write(warning ? LOG_WARNING : LOG_ERROR, "object", "source", source, "problem",
-			  message, NULL);
+			  message);
 	*sluice_map_slot(now, key, len) = c;
 	free(key);
 }
@@ -52,17 +52,6 @@ static void tell_problems(struct controller *c)
 		tell(c, &now, true, "compiler", texts[i]);
 	sluice_map_clear(&c->told, NULL);
 	c->told = now;
-}
-
-static void take_warning(void *arg, const char *text)
-{
-	struct controller *c = arg;
-	size_t len = strlen(text) + 1;
-	void **slot = sluice_map_slot(&c->warnings, text, len);
-
-	if (!*slot && !sluice_map_get(&c->old_warnings, text, len))
-		log_warning(text, NULL);
-	*slot = c;
 }
 
 static void set_text(char **slot, const char *text)
@@ -103,7 +92,7 @@ static int learn_endpoint(struct nlattr **attrs, void *arg, struct sluice_err *e
 	split_name(endpoint.name, &a.ns, &a.pod);
 	controller_attach(c, &a);
 	log_debug("learned an endpoint", "interface", endpoint.ifname, "pod", endpoint.name,
-		  "container", endpoint.container, NULL);
+		  "container", endpoint.container);
 	free(a.ns);
 	free(a.pod);
 	return 0;
@@ -125,7 +114,7 @@ static int learn(struct controller *c, struct sluice_err *err)
 	c->learned = true;
 	if (c->attachments.n)
 		log_info("learned the attached pods from the kernel", "endpoints",
-			 LOG_NUM(c->attachments.n), NULL);
+			 LOG_NUM(c->attachments.n));
 	return 0;
 }
 
@@ -151,8 +140,7 @@ static int configure(struct controller *c, struct sluice_err *err)
 	if (ret)
 		return sluice_err_prefix(err, "set the memory budget of connections");
 	c->configured = true;
-	log_info("set the memory budget of connections", "bytes", LOG_NUM(c->options->conn_budget),
-		 NULL);
+	log_info("set the memory budget of connections", "bytes", LOG_NUM(c->options->conn_budget));
 	return 0;
 }
 
@@ -162,9 +150,9 @@ static void set_ready(struct controller *c, bool ready)
 		return;
 	c->ready = ready;
 	if (ready)
-		log_info("ready", NULL);
+		log_info("ready");
 	else
-		log_warning("not ready", NULL);
+		log_warning("not ready");
 }
 
 static void fail(struct controller *c, int code, const struct sluice_err *err)
@@ -176,7 +164,7 @@ static void fail(struct controller *c, int code, const struct sluice_err *err)
 	/* The same failure again and again is told once, and as long as it stands by status. */
 	if (!c->failure || strcmp(c->failure, sluice_err_msg(err)))
 		log_error("cannot bring the state into the kernel", "error", sluice_err_msg(err),
-			  "retry_ms", LOG_NUM(delay), NULL);
+			  "retry_ms", LOG_NUM(delay));
 	set_text(&c->failure, sluice_err_msg(err));
 	c->failures++;
 	c->wanted = false;
@@ -211,13 +199,7 @@ static void sync(struct controller *c)
 		ret = learn(c, &err);
 	dirty = full || sluice_compiler_dirty(c->compiler);
 	if (!ret) {
-		/* What is still so is said again, by a full transaction. */
-		if (full) {
-			c->old_warnings = c->warnings;
-			c->warnings = (struct sluice_map){ 0 };
-		}
 		ret = sluice_compiler_sync(c->compiler, c->dp, full, &err);
-		sluice_map_clear(&c->old_warnings, NULL);
 	}
 	if (!ret && !c->configured)
 		ret = configure(c, &err);
@@ -227,8 +209,7 @@ static void sync(struct controller *c)
 		return;
 	}
 	if (c->failures)
-		log_info("the kernel takes the state again", "failures", LOG_NUM(c->failures),
-			 NULL);
+		log_info("the kernel takes the state again", "failures", LOG_NUM(c->failures));
 	c->failures = 0;
 	set_text(&c->failure, NULL);
 	c->wanted = c->full = false;
@@ -238,7 +219,7 @@ static void sync(struct controller *c)
 		log_info("state is in the kernel", "full", full ? "true" : NULL, "sent",
 			 LOG_NUM(stats.sent), "services", LOG_NUM(stats.services), "peers",
 			 LOG_NUM(stats.peers), "rulesets", LOG_NUM(stats.rulesets), "endpoints",
-			 LOG_NUM(stats.endpoints), "ms", LOG_NUM(loop_now() - began), NULL);
+			 LOG_NUM(stats.endpoints), "ms", LOG_NUM(loop_now() - began));
 	}
 	set_ready(c, true);
 }
@@ -287,9 +268,9 @@ void controller_module_changed(struct controller *c, bool loaded, int family)
 	    (c->ready && loaded == (family == sluice_dataplane_netlink_family(c->dp))))
 		return;
 	if (loaded)
-		log_info("the module was loaded", NULL);
+		log_info("the module was loaded");
 	else
-		log_warning("the module was unloaded", NULL);
+		log_warning("the module was unloaded");
 	set_ready(c, false);
 	c->configured = false;
 	/* What the kernel held is lost. After an unload this fails, and goes on trying. */
@@ -332,12 +313,9 @@ bool controller_is_open(const struct controller *c, const struct attachment *a)
 	return controller_is_settled(c) && (!*a->pod || sluice_model_pod(c->model, a->ns, a->pod));
 }
 
-void controller_check_interfaces(struct controller *c)
+void controller_check_attachments(struct controller *c)
 {
 	char name[IF_NAMESIZE];
-	uint32_t *indexes;
-	char *problem;
-	size_t n;
 
 	for (size_t i = c->attachments.n; i-- > 0;) {
 		struct attachment *a = c->attachments.v[i];
@@ -345,13 +323,21 @@ void controller_check_interfaces(struct controller *c)
 		if (c->options->memory || if_indextoname(a->ifindex, name) || errno != ENXIO)
 			continue;
 		log_info("the interface of an attached pod is gone", "namespace", a->ns, "pod",
-			 a->pod, "container", a->container, NULL);
+			 a->pod, "container", a->container);
 		controller_detach(c, a);
 	}
+}
 
+void controller_check_interfaces(struct controller *c)
+{
+	uint32_t *indexes;
+	char *problem;
+	size_t n;
+
+	controller_check_attachments(c);
 	n = uplinks_find(c->options, &indexes, &problem);
 	if (problem && (!c->uplink_problem || strcmp(problem, c->uplink_problem)))
-		log_warning(problem, NULL);
+		log_warning(problem);
 	set_text(&c->uplink_problem, problem);
 	sluice_compiler_set_uplinks(c->compiler, indexes, n);
 	if (sluice_compiler_dirty(c->compiler))
@@ -373,8 +359,7 @@ int controller_init(struct controller *c, struct loop *loop, const struct option
 	c->model = sluice_model_new();
 	c->manifests = sluice_manifests_new(c->model);
 	c->compiler = sluice_compiler_new(c->model, options->node);
-	c->dp = options->memory ? sluice_memory_new() :
-				  sluice_dataplane_netlink_new(take_warning, c);
+	c->dp = options->memory ? sluice_memory_new() : sluice_dataplane_netlink_new();
 	for (size_t i = 0; i < options->n_manifests; i++) {
 		ret = sluice_manifests_load(c->manifests, options->manifests[i], err);
 		if (ret) {
@@ -401,7 +386,6 @@ void controller_exit(struct controller *c)
 	sluice_model_free(c->model);
 	attachments_clear(&c->attachments);
 	sluice_map_clear(&c->told, NULL);
-	sluice_map_clear(&c->warnings, NULL);
 	free(c->failure);
 	free(c->uplink_problem);
 }
@@ -418,8 +402,6 @@ static json_t *status_errors(struct controller *c)
 {
 	const struct sluice_manifest_problem *problems;
 	const char *const *texts;
-	struct sluice_map_entry *entry;
-	struct sluice_map_iter it;
 	json_t *errors = json_array();
 	size_t n;
 
@@ -434,8 +416,6 @@ static json_t *status_errors(struct controller *c)
 	n = sluice_compiler_problems(c->compiler, &texts);
 	for (size_t i = 0; i < n; i++)
 		add_error(errors, "warning", "compiler", texts[i]);
-	for (entry = sluice_map_first(&c->warnings, &it); entry; entry = sluice_map_next(&it))
-		add_error(errors, "warning", "kernel", (const char *)entry->key);
 	return errors;
 }
 

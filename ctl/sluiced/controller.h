@@ -63,8 +63,6 @@ struct controller {
 	char *failure; /* why the last transaction failed; NULL: it did not */
 	char *uplink_problem; /* an uplink that is not there; or NULL */
 	struct sluice_map told; /* problems that have been logged, and still stand */
-	struct sluice_map warnings; /* of the data plane, since the last full transaction began */
-	struct sluice_map old_warnings; /* those from before, while one is under way */
 	struct timer retry;
 	struct timer resync;
 
@@ -93,7 +91,9 @@ bool controller_is_open(const struct controller *c, const struct attachment *a);
 /* Is all that was asked for in the kernel? */
 bool controller_is_settled(const struct controller *c);
 
-/* Looks again at which of the uplinks and of the attached interfaces exist. */
+/* Detaches those whose interface is gone. */
+void controller_check_attachments(struct controller *c);
+/* That, and looks again which interfaces are uplinks. */
 void controller_check_interfaces(struct controller *c);
 
 /* The module was loaded, or went away; family is its number of that life. */

@@ -61,7 +61,7 @@ static void put_value(FILE *out, const char *value)
 	fputc('"', out);
 }
 
-void log_write(enum log_level level, const char *msg, ...)
+void log_write_pairs(enum log_level level, const char *msg, ...)
 {
 	char *line = NULL, when[32];
 	const char *key, *value;

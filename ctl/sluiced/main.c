@@ -189,13 +189,12 @@ static void switch_on(const char *name, const char *path)
 	char now;
 
 	if (fd < 0 || read(fd, &now, 1) != 1) {
-		log_warning("cannot read a sysctl", "name", name, "error", strerror(errno), NULL);
+		log_warning("cannot read a sysctl", "name", name, "error", strerror(errno));
 	} else if (now == '0') {
 		if (pwrite(fd, "1\n", 2, 0) == 2)
-			log_info("set a sysctl", "name", name, "value", "1", NULL);
+			log_info("set a sysctl", "name", name, "value", "1");
 		else
-			log_warning("cannot set a sysctl", "name", name, "error", strerror(errno),
-				    NULL);
+			log_warning("cannot set a sysctl", "name", name, "error", strerror(errno));
 	}
 	if (fd >= 0)
 		close(fd);
@@ -215,12 +214,12 @@ static void on_signal(struct watch *watch, uint32_t events)
 	if (read(watch->fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP) {
-		log_info("SIGHUP: everything is sent to the kernel again", NULL);
+		log_info("SIGHUP: everything is sent to the kernel again");
 		controller_refresh(signals->controller);
 		controller_want_sync(signals->controller, true);
 		return;
 	}
-	log_info("ending; the kernel keeps its state", "signal", strsignal(info.ssi_signo), NULL);
+	log_info("ending; the kernel keeps its state", "signal", strsignal(info.ssi_signo));
 	signals->controller->loop->stopped = true;
 }
 
@@ -287,7 +286,7 @@ static int run(const struct options *options, struct sluice_err *err)
 		switch_on("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward");
 		switch_on("net.ipv6.conf.all.forwarding", "/proc/sys/net/ipv6/conf/all/forwarding");
 	}
-	log_info("started", "node", options->node, "socket", options->socket, NULL);
+	log_info("started", "node", options->node, "socket", options->socket);
 
 	ret = loop_run(&loop, err);
 
@@ -312,7 +311,7 @@ int main(int argc, char **argv)
 
 	parse_options(argc, argv, &options);
 	if (run(&options, &err)) {
-		log_error("cannot go on", "error", sluice_err_msg(&err), NULL);
+		log_error("cannot go on", "error", sluice_err_msg(&err));
 		return EXIT_FAILURE;
 	}
 	return EXIT_SUCCESS;

@@ -143,8 +143,7 @@ static void attach_again(struct client *client, struct waiting *waiting, bool ex
 		client_refuse(client, "not-found", "%s was detached, or its interface vanished",
 			      attach->container);
 	} else if (controller_is_open(c, a)) {
-		log_info("attached", "namespace", a->ns, "pod", a->pod, "container", a->container,
-			 NULL);
+		log_info("attached", "namespace", a->ns, "pod", a->pod, "container", a->container);
 		answer_ok(client);
 	} else if (expired) {
 		if (*a->pod && !sluice_model_pod(c->model, a->ns, a->pod))
@@ -166,7 +165,7 @@ static void attach_cancel(struct client *client, struct waiting *waiting)
 	if (!a)
 		return;
 	log_info("the client of an attach went away", "namespace", a->ns, "pod", a->pod,
-		 "container", a->container, NULL);
+		 "container", a->container);
 	controller_detach(client_controller(client), a);
 }
 
@@ -280,7 +279,7 @@ static void handle_attach(struct client *client, json_t *json)
 		goto free;
 
 	/* Again, or after an ADD whose DEL never came: the new one counts. */
-	controller_check_interfaces(c);
+	controller_check_attachments(c);
 	other = attachments_by_container(&c->attachments, container);
 	if (other)
 		controller_detach(c, other);
@@ -361,7 +360,7 @@ static void handle_detach(struct client *client, json_t *json)
 		answer_ok(client);
 		return;
 	}
-	log_info("detached", "namespace", a->ns, "pod", a->pod, "container", a->container, NULL);
+	log_info("detached", "namespace", a->ns, "pod", a->pod, "container", a->container);
 	controller_detach(c, a);
 	wait_for_removal(client, json_pack("{s:b}", "ok", 1));
 }
@@ -403,8 +402,7 @@ static void handle_gc(struct client *client, json_t *json)
 
 		if (sluice_map_get(&keep, a->container, strlen(a->container)))
 			continue;
-		log_info("collected", "namespace", a->ns, "pod", a->pod, "container", a->container,
-			 NULL);
+		log_info("collected", "namespace", a->ns, "pod", a->pod, "container", a->container);
 		controller_detach(c, a);
 		removed++;
 	}

@@ -111,7 +111,7 @@ void client_refuse(struct client *client, const char *code, const char *fmt, ...
 	/* What a request held may not be UTF-8. */
 	if (!text)
 		text = json_string("the request is refused, and why cannot be said in UTF-8");
-	log_debug("request refused", "code", code, "message", message, NULL);
+	log_debug("request refused", "code", code, "message", message);
 	client_answer(client, json_pack("{s:b, s:{s:s, s:o}}", "ok", 0, "error", "code", code,
 					"message", text));
 	free(message);
@@ -245,7 +245,7 @@ static void on_connection(struct watch *watch, uint32_t events)
 	client->timer.expired = on_timeout;
 	client->watch = (struct watch){ fd, on_client };
 	if (loop_add(s->controller->loop, &client->watch, EPOLLIN, &err)) {
-		log_error("cannot serve a client", "error", sluice_err_msg(&err), NULL);
+		log_error("cannot serve a client", "error", sluice_err_msg(&err));
 		close(fd);
 		free(client);
 		return;
@@ -293,7 +293,7 @@ static void make_directory(const char *path)
 	dir = sluice_alloc_check(strndup(path, slash - path));
 	if (mkdir(dir, 0755) && errno != EEXIST)
 		log_debug("cannot make the directory of the socket", "directory", dir, "error",
-			  strerror(errno), NULL);
+			  strerror(errno));
 	free(dir);
 }
 

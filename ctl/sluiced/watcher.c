@@ -33,7 +33,7 @@ static void watch_directory(struct watcher *w, const char *path, int depth)
 			log_warning(
 				"too many directories to watch: raise fs.inotify.max_user_watches, "
 				"or send SIGHUP after changes",
-				"directory", path, NULL);
+				"directory", path);
 		return;
 	}
 	dir = depth < MAX_DEPTH ? opendir(path) : NULL;

@@ -212,7 +212,8 @@ static void test_apply_corners(void)
 	static const uint16_t words[] = { 0, 1, 0x00ff, 0x7fff, 0x8000, 0xff00, 0xfffe, 0xffff };
 	uint32_t check_, i, j;
 
-	for (check_ = 0; check_ < 65536; check_ += 1 + tap_below(7)) {
+	/* Not 0xffff: that is the sum of nothing but zeros, whose two forms, 0 and -0, are one value. */
+	for (check_ = 0; check_ < 65535; check_ += 1 + tap_below(7)) {
 		for (i = 0; i < 8; i++) {
 			for (j = 0; j < 8; j++) {
 				/* RFC 1624 by 16-bit words: HC' = ~(~HC + ~m + m') */
