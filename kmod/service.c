@@ -308,7 +308,7 @@ int sluice_service_set(struct sluice_net *sn, const struct sluice_service_args *
 	struct target *targets;
 	int err = 0;
 
-	if (bytes > SLUICE_BACKENDS_BYTES) {
+	if (bytes > SLUICE_MAX_BACKENDS_BYTES) {
 		*why = "more backends than one message of a dump can hold";
 		return -E2BIG;
 	}

@@ -104,12 +104,6 @@ struct sluice_service_args {
 	u32 name_len;
 };
 
-/*
- * Bytes of backends that one service may have: what fits, with its name and all else, into the 65,535
- * bytes of a netlink attribute, both ways. 8,064 IPv4 or 3,225 IPv6 backends.
- */
-#define SLUICE_BACKENDS_BYTES 64512
-
 /* Inside a transaction, under sn->mutex. -EINVAL, -E2BIG, -ENOSPC with words in *why; -ENOMEM. */
 int sluice_service_set(struct sluice_net *sn, const struct sluice_service_args *args,
 		       const char **why);

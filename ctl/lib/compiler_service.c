@@ -16,13 +16,10 @@
 #include "core/service.h"
 #include "uapi/sluice.h"
 
-/* A service travels in one netlink attribute, and back in one message: 8,064 backends of IPv4. */
-#define MAX_BACKENDS_BYTES 64512
-
 static size_t most_backends(uint8_t family)
 {
-	return MAX_BACKENDS_BYTES / (family == SLUICE_IPV4 ? sizeof(struct sluice_backend4) :
-							     sizeof(struct sluice_backend6));
+	return SLUICE_MAX_BACKENDS_BYTES / (family == SLUICE_IPV4 ? sizeof(struct sluice_backend4) :
+								    sizeof(struct sluice_backend6));
 }
 
 static void key_of(const struct sluice_dp_service *s, struct sluice_service_key *key)

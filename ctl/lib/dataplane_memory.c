@@ -183,7 +183,9 @@ static int put_service(struct sluice_dataplane *dp, const struct sluice_dp_servi
 	}
 	o->service.name = copy_text(s->name);
 	o->service.backends = sluice_memdup(s->backends, s->n_backends * sizeof(*s->backends));
-	if (s->n_backends > SLUICE_MAX_BACKENDS)
+	if (s->n_backends > SLUICE_MAX_BACKENDS_BYTES / (s->family == SLUICE_IPV4 ?
+								 sizeof(struct sluice_backend4) :
+								 sizeof(struct sluice_backend6)))
 		return sluice_err_set(err, E2BIG, "service %s: too many backends", s->name);
 	return 0;
 }

@@ -72,6 +72,8 @@ static void listen_on(const char *name, const char *netns, int family, int proto
 	if (s->fd < 0)
 		die("%s: socket, protocol %d: %s", netns, proto, strerror(errno));
 	setsockopt(s->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (proto == IPPROTO_UDP)
+		socket_deepen(s->fd);
 	if (family == AF_INET6)
 		setsockopt(s->fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
 	if (bind(s->fd, &a.sa, address_len(&a)))

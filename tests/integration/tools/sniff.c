@@ -97,7 +97,7 @@ int main(int argc, char **argv)
 {
 	static unsigned char buf[1 << 18];
 	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
-	int fd, one = 1, size = 8 << 20;
+	int fd, one = 1;
 
 	if (argc != 3)
 		die("sniff: want NETNS DEVICE");
@@ -107,7 +107,7 @@ int main(int argc, char **argv)
 	if (fd < 0 || !at.sll_ifindex || bind(fd, (void *)&at, sizeof(at)) ||
 	    setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &one, sizeof(one)))
 		die("sniff: %s: %s", argv[2], strerror(errno));
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	socket_deepen(fd);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	puts("ready");
 	for (;;) {

@@ -38,6 +38,8 @@ static int open_stream(int proto, const union address *to, uint16_t sport)
 	fd = socket(to->sa.sa_family, proto == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM, proto);
 	if (fd < 0)
 		die("socket: %s", strerror(errno));
+	if (proto == IPPROTO_UDP)
+		socket_deepen(fd);
 	if (sport) {
 		union address a = { .sa.sa_family = to->sa.sa_family };
 
