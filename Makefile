@@ -37,7 +37,7 @@ lint: deps ## clang-format, sparse, checkpatch, cppcheck, shellcheck, python, pa
 unit: deps ## the unit tests of core and of the userspace libraries
 	@tests/unit/run
 
-kunit: deps ## the kernel's unit tests, in the debug kernel (built once, about 6 minutes)
+kunit: deps ## the kernel's unit tests, in the debug kernel (built once, about 10 minutes on 2 cores)
 	@tests/kunit/run
 
 fuzz: deps ## all fuzzers, FUZZ_SECONDS each (default 60)

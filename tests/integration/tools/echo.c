@@ -97,7 +97,8 @@ static void answer_datagram(struct server *s)
 	ssize_t n;
 	int head;
 
-	for (;;) {
+	/* Not for ever: on a slow machine they may come faster than they are answered. */
+	for (int i = 0; i < 32; i++) {
 		plen = sizeof(peer);
 		n = recvfrom(s->fd, in, sizeof(in), 0, &peer.sa, &plen);
 		if (n < 0)
