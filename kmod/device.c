@@ -141,8 +141,7 @@ static void find_uplink(struct sluice_net *sn, u32 ifindex, struct sluice_versio
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, jhash_1word(ifindex, h->seed))
-	{
+	sluice_hash_for_each(link, h, b, jhash_1word(ifindex, h->seed)) {
 		struct sluice_uplink *u = container_of(link, struct sluice_uplink, node.link);
 
 		if (u->ifindex == ifindex)

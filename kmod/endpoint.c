@@ -21,8 +21,7 @@ struct sluice_endpoint *sluice_endpoint_find_addr(struct sluice_net *sn, u32 rev
 	u32 hash = addr_hash(h, addr, family);
 	struct sluice_link *link;
 
-	sluice_hash_for_each(link, h, b, hash)
-	{
+	sluice_hash_for_each(link, h, b, hash) {
 		struct sluice_endpoint_addr *a =
 			container_of(link, struct sluice_endpoint_addr, link);
 
@@ -51,8 +50,7 @@ static void find_versions(struct sluice_net *sn, u32 ifindex, struct sluice_vers
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, jhash_1word(ifindex, h->seed))
-	{
+	sluice_hash_for_each(link, h, b, jhash_1word(ifindex, h->seed)) {
 		struct sluice_endpoint *ep = container_of(link, struct sluice_endpoint, node.link);
 
 		if (ep->ifindex == ifindex)
@@ -166,8 +164,7 @@ static bool address_taken(struct sluice_net *sn, const struct sluice_endpoint *e
 	for (i = 0; i < ep->n_addrs; i++) {
 		const struct sluice_endpoint_addr *mine = &ep->addrs[i];
 
-		sluice_hash_for_each(link, h, b, mine->link.hash)
-		{
+		sluice_hash_for_each(link, h, b, mine->link.hash) {
 			const struct sluice_endpoint_addr *a =
 				container_of(link, struct sluice_endpoint_addr, link);
 
@@ -193,8 +190,7 @@ int sluice_endpoints_check(struct sluice_net *sn, const char **why)
 	if (!sluice_table_changed(&sn->endpoints) && !sluice_table_changed(&sn->rulesets))
 		return 0;
 	for (i = 0; i <= b->mask; i++) {
-		sluice_hash_for_each(link, &sn->endpoints.hash, b, i)
-		{
+		sluice_hash_for_each(link, &sn->endpoints.hash, b, i) {
 			const struct sluice_endpoint *ep =
 				container_of(link, struct sluice_endpoint, node.link);
 

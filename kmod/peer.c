@@ -27,8 +27,7 @@ static const struct sluice_peer *find_exact(const struct sluice_hash *h, u32 rev
 	u32 hash = peer_hash(h, addr, family, plen);
 	struct sluice_link *link;
 
-	sluice_hash_for_each(link, h, b, hash)
-	{
+	sluice_hash_for_each(link, h, b, hash) {
 		const struct sluice_peer *p = container_of(link, struct sluice_peer, node.link);
 
 		if (link->hash == hash && peer_is(p, addr, family, plen) &&
@@ -74,8 +73,7 @@ static void find_versions(struct sluice_net *sn, const struct sluice_peer_args *
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, hash)
-	{
+	sluice_hash_for_each(link, h, b, hash) {
 		struct sluice_peer *p = container_of(link, struct sluice_peer, node.link);
 
 		if (link->hash == hash && peer_is(p, &a->addr, a->family, a->plen))

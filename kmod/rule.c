@@ -11,8 +11,7 @@ const struct sluice_rule_name *sluice_rule_find(struct sluice_net *sn, u32 revis
 	u32 hash = jhash_1word(id, h->seed);
 	struct sluice_link *link;
 
-	sluice_hash_for_each(link, h, b, hash)
-	{
+	sluice_hash_for_each(link, h, b, hash) {
 		const struct sluice_rule_name *r =
 			container_of(link, struct sluice_rule_name, node.link);
 
@@ -29,8 +28,7 @@ static void find_versions(struct sluice_net *sn, u32 id, struct sluice_versions 
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed))
-	{
+	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed)) {
 		struct sluice_rule_name *r = container_of(link, struct sluice_rule_name, node.link);
 
 		if (r->id == id)

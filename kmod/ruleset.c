@@ -12,8 +12,7 @@ const struct sluice_ruleset *sluice_ruleset_find(struct sluice_net *sn, u32 revi
 	const struct sluice_buckets *b = sluice_hash_buckets(h);
 	struct sluice_link *link;
 
-	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed))
-	{
+	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed)) {
 		const struct sluice_ruleset_entry *e =
 			container_of(link, struct sluice_ruleset_entry, node.link);
 
@@ -30,8 +29,7 @@ static void find_versions(struct sluice_net *sn, u32 id, struct sluice_versions 
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed))
-	{
+	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed)) {
 		struct sluice_ruleset_entry *e =
 			container_of(link, struct sluice_ruleset_entry, node.link);
 

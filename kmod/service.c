@@ -36,8 +36,7 @@ static struct sluice_vip *vip_find(const struct sluice_hash *h, const struct slu
 	u32 hash = vip_hash(h, addr, family);
 	struct sluice_link *link;
 
-	sluice_hash_for_each(link, h, b, hash)
-	{
+	sluice_hash_for_each(link, h, b, hash) {
 		struct sluice_vip *vip = container_of(link, struct sluice_vip, link);
 
 		if (link->hash == hash && vip->family == family &&
@@ -247,8 +246,7 @@ static void find_versions(struct sluice_net *sn, const struct sluice_service_key
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, hash)
-	{
+	sluice_hash_for_each(link, h, b, hash) {
 		struct sluice_service *s = container_of(link, struct sluice_service, node.link);
 
 		if (link->hash == hash && sluice_service_key_equal(&s->key, key))

@@ -69,8 +69,7 @@ static inline struct sluice_service *sluice_service_find(struct sluice_net *sn, 
 	u32 hash = sluice_service_hash(h, key);
 	struct sluice_link *link;
 
-	sluice_hash_for_each(link, h, b, hash)
-	{
+	sluice_hash_for_each(link, h, b, hash) {
 		struct sluice_service *s = container_of(link, struct sluice_service, node.link);
 
 		if (link->hash == hash && sluice_service_key_equal(&s->key, key) &&
