@@ -37,6 +37,9 @@ void sluice_device_free_rcu(struct sluice_device *d)
 	kfree_rcu(d, rcu);
 }
 
+/* The module goes, and every connection with it: no need to look for those of one interface. */
+static bool leaving;
+
 static void unhook(struct sluice_net *sn, struct sluice_device *d)
 {
 	if (d->hooked)
@@ -81,7 +84,7 @@ static void detach(struct sluice_net *sn, struct sluice_device *d)
 {
 	unhook(sn, d);
 	hlist_del_rcu(&d->link);
-	if (!sn->dying) {
+	if (!sn->dying && !READ_ONCE(leaving)) {
 		/* Packets that found it may yet make connections; then there are no more. */
 		synchronize_net();
 		sluice_conns_device_gone(sn, d);
@@ -228,16 +231,13 @@ static void device_gone(struct sluice_net *sn, struct sluice_device *d)
 	sluice_device_unuse(sn, d);
 }
 
-/* Set when the module goes: unregistering replays "gone" for every interface there is. */
-static bool leaving;
-
 static int device_event(struct notifier_block *nb, unsigned long event, void *ptr)
 {
 	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
 	struct sluice_net *sn = sluice_net_get(dev_net(dev));
 	struct sluice_device *d;
 
-	if (event != NETDEV_UNREGISTER || READ_ONCE(leaving) || !sluice_net_active(sn))
+	if (event != NETDEV_UNREGISTER || !sluice_net_active(sn))
 		return NOTIFY_DONE;
 	mutex_lock(&sn->mutex);
 	d = find_index(sn, dev->ifindex);
@@ -297,8 +297,9 @@ int sluice_devices_module_init(void)
 }
 
 /*
- * Namespaces go right after this. An interface that goes in between waits, as any interface does
- * while it is held.
+ * Taking the notifier away says "gone" for every interface of every namespace: all are let go while
+ * that is still possible. Were one kept, a namespace that is being dismantled would wait for it for
+ * ever, and unregistering our namespaces would wait for that one.
  */
 void sluice_devices_module_exit(void)
 {
