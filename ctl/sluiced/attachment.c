@@ -8,6 +8,7 @@
 
 static void free_attachment(struct attachment *a)
 {
+	free(a->ifname);
 	free(a->container);
 	free(a->ns);
 	free(a->pod);
@@ -20,6 +21,7 @@ struct attachment *attachments_add(struct attachments *table, const struct attac
 	struct attachment *copy = sluice_zalloc(sizeof(*copy));
 
 	copy->ifindex = a->ifindex;
+	copy->ifname = sluice_strdup(a->ifname);
 	copy->container = sluice_strdup(a->container);
 	copy->ns = sluice_strdup(a->ns);
 	copy->pod = sluice_strdup(a->pod);

@@ -4,6 +4,7 @@
  *
  * It is learned from the kernel at the start (attached pods survive a restart of sluiced), and kept
  * so that the kernel can be told all of it again (endpoints do not survive a reload of the module).
+ * attachment_file.h is for those who do both at once.
  */
 #ifndef SLUICED_ATTACHMENT_H
 #define SLUICED_ATTACHMENT_H
@@ -16,6 +17,7 @@
 
 struct attachment {
 	uint32_t ifindex; /* of the host end; unique */
+	char *ifname; /* of the host end, when it was attached */
 	char *container; /* "containerID/ifname"; unique */
 	char *ns; /* "" with pod "": no pod is known behind it */
 	char *pod;

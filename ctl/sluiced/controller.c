@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "ctl/lib/dataplane_netlink.h"
 #include "ctl/lib/nl.h"
 #include "ctl/lib/nl_object.h"
+#include "ctl/sluiced/attachment_file.h"
 #include "ctl/sluiced/log.h"
 #include "ctl/sluiced/uplink.h"
 
@@ -86,6 +88,7 @@ static int learn_endpoint(struct nlattr **attrs, void *arg, struct sluice_err *e
 	    (*endpoint.container && attachments_by_container(&c->attachments, endpoint.container)))
 		return 0; /* attached while we waited for the module */
 	a.ifindex = endpoint.ifindex;
+	a.ifname = (char *)endpoint.ifname;
 	a.container = (char *)endpoint.container;
 	a.addrs = endpoint.addrs;
 	a.n_addrs = endpoint.n_addrs;
@@ -98,7 +101,7 @@ static int learn_endpoint(struct nlattr **attrs, void *arg, struct sluice_err *e
 	return 0;
 }
 
-static int learn(struct controller *c, struct sluice_err *err)
+static int learn_from_kernel(struct controller *c, struct sluice_err *err)
 {
 	struct sluice_nl nl;
 	int ret;
@@ -111,11 +114,82 @@ static int learn(struct controller *c, struct sluice_err *err)
 	sluice_nl_close(&nl);
 	if (ret)
 		return sluice_err_prefix(err, "read the endpoints");
-	c->learned = true;
 	if (c->attachments.n)
 		log_info("learned the attached pods from the kernel", "endpoints",
 			 LOG_NUM(c->attachments.n));
 	return 0;
+}
+
+/* Is it known already, by any of what makes it unique? */
+static bool is_known(const struct controller *c, const struct attachment *a)
+{
+	if (attachments_by_ifindex(&c->attachments, a->ifindex) ||
+	    (*a->container && attachments_by_container(&c->attachments, a->container)))
+		return true;
+	for (size_t i = 0; i < a->n_addrs; i++)
+		if (attachments_by_addr(&c->attachments, &a->addrs[i]))
+			return true;
+	return false;
+}
+
+/* What the kernel does not know any more. Nothing that is wrong with the file stops the start. */
+static void learn_from_file(struct controller *c)
+{
+	struct attachments saved = { 0 };
+	char name[IF_NAMESIZE];
+	size_t learned = 0;
+	SLUICE_ERR(err);
+
+	if (attachments_load(&saved, c->file, &err))
+		log_warning("the file of the attached pods is ignored", "file", c->file, "error",
+			    sluice_err_msg(&err));
+	for (size_t i = 0; i < saved.n; i++) {
+		const struct attachment *a = saved.v[i];
+
+		if (is_known(c, a))
+			continue;
+		/* The index may be another interface's by now: after a reboot they count anew. */
+		if (!if_indextoname(a->ifindex, name) || strcmp(name, a->ifname)) {
+			log_info("the interface of an attached pod is gone", "namespace", a->ns,
+				 "pod", a->pod, "container", a->container);
+			continue;
+		}
+		controller_attach(c, a);
+		learned++;
+	}
+	attachments_clear(&saved);
+	if (learned)
+		log_info("learned attached pods from the file", "endpoints", LOG_NUM(learned),
+			 "file", c->file);
+}
+
+static int learn(struct controller *c, struct sluice_err *err)
+{
+	int ret = c->options->memory ? 0 : learn_from_kernel(c, err);
+
+	if (ret)
+		return ret;
+	learn_from_file(c);
+	c->learned = c->unsaved = true;
+	return 0;
+}
+
+/* Not before all is learned: what the file has from the last sluiced must not be lost. */
+static void save(struct controller *c)
+{
+	SLUICE_ERR(err);
+
+	if (!c->unsaved || !c->learned)
+		return;
+	c->unsaved = false;
+	if (!attachments_save(&c->attachments, c->file, &err)) {
+		set_text(&c->file_problem, NULL);
+		return;
+	}
+	/* Tried again with the next change. Told once, and as long as it stands by status. */
+	if (!c->file_problem || strcmp(c->file_problem, sluice_err_msg(&err)))
+		log_error("cannot save the attached pods", "error", sluice_err_msg(&err));
+	set_text(&c->file_problem, sluice_err_msg(&err));
 }
 
 /* The module takes it once it has state, that is after a transaction. */
@@ -195,8 +269,9 @@ static void sync(struct controller *c)
 	SLUICE_ERR(err);
 
 	loop_disarm(c->loop, &c->retry);
-	if (!c->learned && !c->options->memory)
+	if (!c->learned)
 		ret = learn(c, &err);
+	save(c);
 	dirty = full || sluice_compiler_dirty(c->compiler);
 	if (!ret) {
 		ret = sluice_compiler_sync(c->compiler, c->dp, full, &err);
@@ -232,6 +307,7 @@ void controller_want_sync(struct controller *c, bool full)
 
 bool controller_work(struct controller *c)
 {
+	save(c);
 	/* While one is due after a failure, what comes in between waits for it too. */
 	if (!c->wanted || c->retry.at)
 		return false;
@@ -292,6 +368,7 @@ struct attachment *controller_attach(struct controller *c, const struct attachme
 	};
 
 	sluice_compiler_attach(c->compiler, &compiled);
+	c->unsaved = true;
 	controller_want_sync(c, false);
 	return attachments_add(&c->attachments, a);
 }
@@ -300,6 +377,7 @@ void controller_detach(struct controller *c, struct attachment *a)
 {
 	sluice_compiler_detach(c->compiler, a->ifindex);
 	attachments_remove(&c->attachments, a);
+	c->unsaved = true;
 	controller_want_sync(c, false);
 }
 
@@ -354,6 +432,8 @@ int controller_init(struct controller *c, struct loop *loop, const struct option
 	int ret;
 
 	*c = (struct controller){ .loop = loop, .options = options };
+	if (asprintf(&c->file, "%s.attachments", options->socket) < 0)
+		sluice_alloc_check(NULL);
 	c->retry.expired = retry;
 	c->resync.expired = resync;
 	c->model = sluice_model_new();
@@ -377,6 +457,7 @@ int controller_init(struct controller *c, struct loop *loop, const struct option
 
 void controller_exit(struct controller *c)
 {
+	save(c); /* without those whose clients went away with the server */
 	/* The kernel's state stays: nothing is taken back. */
 	loop_disarm(c->loop, &c->retry);
 	loop_disarm(c->loop, &c->resync);
@@ -388,6 +469,8 @@ void controller_exit(struct controller *c)
 	sluice_map_clear(&c->told, NULL);
 	free(c->failure);
 	free(c->uplink_problem);
+	free(c->file_problem);
+	free(c->file);
 }
 
 /* Status **********************************************************************************/
@@ -407,6 +490,8 @@ static json_t *status_errors(struct controller *c)
 
 	if (c->failure)
 		add_error(errors, "error", "kernel", c->failure);
+	if (c->file_problem)
+		add_error(errors, "error", "attachments", c->file_problem);
 	if (c->uplink_problem)
 		add_error(errors, "warning", "uplink", c->uplink_problem);
 	problems = sluice_manifests_problems(c->manifests, &n);

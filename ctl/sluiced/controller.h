@@ -8,12 +8,15 @@
  * signal) changes the model or the compiler's attachments, and calls controller_want_sync(). When
  * the event loop has nothing else to do, controller_work() makes one transaction of all of it.
  *
- *     waiting for the module -> learn the kernel's endpoints -> full transaction, with sweep -> ready
+ *     waiting for the module -> learn the attached pods -> full transaction, with sweep -> ready
  *          ^                                                          |      ^
  *          +---- the module is unloaded ------------------------------+      | each change: one
  *                (not ready, no state is lost: ours is whole)                +-- small transaction
  *
- * The endpoints are learned before anything is swept, so that a restart closes no pod. A transaction
+ * The attached pods are learned before anything is swept, so that a restart closes no pod: the union
+ * of the kernel's endpoints, and of what the last sluiced wrote into its file, which is what is left
+ * if the module was loaded again while none ran. Where the two disagree the kernel is right. The file
+ * is written before the transaction it goes with, and so before anybody is answered. A transaction
  * that fails leaves the kernel as it was; it is tried again after 100 ms, then 200 ms, ... up to 10
  * s, and the compiler makes the next one a full one.
  */
@@ -53,7 +56,10 @@ struct controller {
 	struct sluice_dataplane *dp;
 	struct attachments attachments;
 
-	bool learned; /* the kernel's endpoints have been read, once */
+	char *file; /* of the attachments */
+	char *file_problem; /* it cannot be written; or NULL */
+	bool unsaved; /* the attachments are not what was last written there */
+	bool learned; /* the kernel's endpoints and the file have been read, once */
 	bool ready; /* the kernel holds a full state of ours, and is there */
 	bool configured; /* the module has what --conn-budget says */
 	bool wanted; /* a transaction */

@@ -275,6 +275,7 @@ static void handle_attach(struct client *client, json_t *json)
 	a.container = container;
 	a.ifindex = interface_field(client, json);
 	seconds = a.ifindex ? timeout_field(client, json) : -1;
+	a.ifname = (char *)json_string_value(json_object_get(json, "hostIfname"));
 	if (seconds < 0 || !addresses_field(client, json, addrs, &a.n_addrs))
 		goto free;
 
