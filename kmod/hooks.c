@@ -188,7 +188,7 @@ free:
 	return err;
 }
 
-/* nf_unregister_net_hooks() waits until no CPU runs them any more. */
+/* Packets may still be in them until a grace period has passed. */
 void sluice_hooks_unregister(struct sluice_net *sn)
 {
 	struct net *net = sluice_net_of(sn);
