@@ -500,11 +500,11 @@ static enum sluice_act first(struct sluice_ctx *x)
 								  SLUICE_REASON_NO_MEMORY);
 	if (raced) {
 		/* The winner may be dying already; its killer is at work, the sender repeats. */
-		if (!sluice_conn_find(x->sn->conns, &x->pkt.tuple, &dir) ||
-		    test_bit(SLUICE_CONN_BIT_DYING, &c->bits) ||
+		c = sluice_conn_find(x->sn->conns, &x->pkt.tuple, &dir);
+		if (!c || test_bit(SLUICE_CONN_BIT_DYING, &c->bits) ||
 		    test_bit(SLUICE_CONN_BIT_DENIED, &c->bits))
 			return sluice_drop(x, SLUICE_REASON_NO_CONNECTION);
-		return forward(x, c, SLUICE_DIR_ORIGINAL);
+		return forward(x, c, dir);
 	}
 	send_event(x, c, SLUICE_EVENT_NEW);
 	return forward(x, c, SLUICE_DIR_ORIGINAL);

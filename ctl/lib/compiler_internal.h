@@ -8,24 +8,7 @@
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/compiler.h"
 #include "ctl/lib/map.h"
-
-/* "namespace\0name": 63 and 253 characters at most. */
-struct name_key {
-	char text[63 + 1 + 253 + 1];
-	size_t len;
-};
-
-static inline bool make_name_key(struct name_key *k, const char *ns, const char *name)
-{
-	size_t a = strlen(ns), b = strlen(name);
-
-	if (a + 1 + b > sizeof(k->text))
-		return false;
-	memcpy(k->text, ns, a + 1);
-	memcpy(k->text + a + 1, name, b);
-	k->len = a + 1 + b;
-	return true;
-}
+#include "ctl/lib/name_key.h"
 
 /* A set of pointers; the flag that keeps each in it once lives in what it points to. */
 struct list {

@@ -7,6 +7,7 @@
 
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/map.h"
+#include "ctl/lib/name_key.h"
 
 #define MAX_LISTENERS 4
 
@@ -53,24 +54,6 @@ const char *sluice_kind_word(enum sluice_kind kind)
 	};
 
 	return words[kind];
-}
-
-/* Namespaces and names have at most 63 and 253 characters: the decoder saw to it. */
-struct key {
-	char text[63 + 1 + 253 + 1];
-	size_t len;
-};
-
-static bool make_key(struct key *k, const char *ns, const char *name)
-{
-	size_t a = strlen(ns), b = strlen(name);
-
-	if (a + 1 + b > sizeof(k->text))
-		return false;
-	memcpy(k->text, ns, a + 1);
-	memcpy(k->text + a + 1, name, b);
-	k->len = a + 1 + b;
-	return true;
 }
 
 struct sluice_model *sluice_model_new(void)
@@ -171,10 +154,10 @@ static bool is_slice(const struct sluice_object *o)
 
 static void slice_link(struct sluice_model *model, struct record *rec, bool add)
 {
-	struct key k;
+	struct name_key k;
 
 	if (!is_slice(rec->o) || !*sluice_to_slice(rec->o)->service ||
-	    !make_key(&k, rec->o->ns, sluice_to_slice(rec->o)->service))
+	    !make_name_key(&k, rec->o->ns, sluice_to_slice(rec->o)->service))
 		return;
 	if (add)
 		link_add(&model->by_service, k.text, k.len, &rec->in_service, rec);
@@ -206,9 +189,9 @@ bool sluice_model_apply(struct sluice_model *model, struct sluice_object *o)
 {
 	struct sluice_object *old = NULL;
 	struct record **slot, *rec;
-	struct key k;
+	struct name_key k;
 
-	if (!make_key(&k, o->ns, o->name))
+	if (!make_name_key(&k, o->ns, o->name))
 		return false;
 	slot = (struct record **)sluice_map_slot(&model->by_name[o->kind], k.text, k.len);
 	rec = *slot;
@@ -239,9 +222,9 @@ bool sluice_model_delete(struct sluice_model *model, enum sluice_kind kind, cons
 {
 	struct sluice_object *old;
 	struct record *rec;
-	struct key k;
+	struct name_key k;
 
-	if (!make_key(&k, ns, name))
+	if (!make_name_key(&k, ns, name))
 		return false;
 	rec = sluice_map_get(&model->by_name[kind], k.text, k.len);
 	if (!rec)
@@ -261,9 +244,9 @@ const struct sluice_object *sluice_model_find(const struct sluice_model *model,
 					      const char *name)
 {
 	struct record *rec;
-	struct key k;
+	struct name_key k;
 
-	if (!make_key(&k, ns, name))
+	if (!make_name_key(&k, ns, name))
 		return NULL;
 	rec = sluice_map_get(&model->by_name[kind], k.text, k.len);
 	return rec ? rec->o : NULL;
@@ -324,9 +307,9 @@ void sluice_model_each(const struct sluice_model *model, enum sluice_kind kind, 
 void sluice_model_each_slice(const struct sluice_model *model, const char *ns, const char *service,
 			     bool (*fn)(void *ctx, const struct sluice_object *o), void *ctx)
 {
-	struct key k;
+	struct name_key k;
 
-	if (make_key(&k, ns, service))
+	if (make_name_key(&k, ns, service))
 		each_link(sluice_map_get(&model->by_service, k.text, k.len), fn, ctx);
 }
 
