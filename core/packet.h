@@ -74,6 +74,25 @@ static __always_inline __u16 sluice_ip4_sum(const __u8 *p, __u32 words)
 	return (__u16)((sum & 0xffff) + (sum >> 16));
 }
 
+/* The same for a header without options. */
+static __always_inline __u16 sluice_ip4_sum20(const __u8 *p)
+{
+	__u64 a, b;
+	__u32 c;
+
+	memcpy(&a, p, 8);
+	memcpy(&b, p + 8, 8);
+	memcpy(&c, p + 16, 4);
+	a += b;
+	a += a < b;
+	a += c;
+	a += a < c;
+	a = (a & 0xffffffff) + (a >> 32);
+	a = (a & 0xffff) + (a >> 16);
+	a = (a & 0xffff) + (a >> 16);
+	return (__u16)((a & 0xffff) + (a >> 16));
+}
+
 /* Window scale from a SYN's options, 0 if there is none. end: offset behind the TCP header. */
 static __always_inline __u8 sluice_tcp_wscale(const __u8 *p, __u32 off, __u32 end)
 {

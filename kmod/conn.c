@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/mm.h>
 #include <linux/random.h>
-#include <linux/rhashtable.h>
 #include <linux/slab.h>
 
 #include "core/nat.h"
 #include "conn.h"
+#include "conn_hash.h"
 #include "conn_view.h"
 #include "device.h"
 #include "net.h"
@@ -15,106 +15,7 @@
 
 static struct kmem_cache *sluice_conn_cache[2];
 
-/* Secret of the hash; written once at load. */
-static u64 hash_secret[2] __read_mostly;
-
-/* A 64 x 64 -> 128 bit product, folded: each output bit depends on all input bits (wyhash's step). */
-static inline u64 mix(u64 a, u64 b)
-{
-#ifdef __SIZEOF_INT128__
-	__uint128_t p = (__uint128_t)a * b;
-
-	return (u64)p ^ (u64)(p >> 64);
-#else
-	return mul_u64_u64_shr(a, b, 64) ^ (a * b);
-#endif
-}
-
-static inline u32 hash4(const struct sluice_key4 *k, u32 seed)
-{
-	u64 addrs = (u64)(__force u32)k->src << 32 | (__force u32)k->dst;
-	u64 rest = (u64)(__force u16)k->sport << 32 | (u64)(__force u16)k->dport << 16 | k->proto;
-	u64 h = mix(addrs ^ hash_secret[0], rest ^ hash_secret[1] ^ seed);
-
-	return (u32)(h ^ h >> 32);
-}
-
-static inline u32 hash6(const struct sluice_key6 *k, u32 seed)
-{
-	u64 w[4], rest, h;
-
-	memcpy(w, k->src, 16);
-	memcpy(w + 2, k->dst, 16);
-	rest = (u64)(__force u16)k->sport << 32 | (u64)(__force u16)k->dport << 16 | k->proto;
-	h = mix(w[0] ^ hash_secret[0], w[1] ^ hash_secret[1]);
-	h = mix(h ^ w[2] ^ hash_secret[0], w[3] ^ hash_secret[1]);
-	h = mix(h ^ hash_secret[1], rest ^ hash_secret[0] ^ seed);
-	return (u32)(h ^ h >> 32);
-}
-
-static u32 key4_hashfn(const void *data, u32 len, u32 seed)
-{
-	return hash4(data, seed);
-}
-
-static u32 entry4_hashfn(const void *data, u32 len, u32 seed)
-{
-	const struct sluice_entry4 *e = data;
-
-	return hash4(&e->key, seed);
-}
-
-static int entry4_cmpfn(struct rhashtable_compare_arg *arg, const void *obj)
-{
-	const struct sluice_key4 *a = arg->key;
-	const struct sluice_key4 *b = &((const struct sluice_entry4 *)obj)->key;
-
-	return ((__force u32)(a->src ^ b->src) | (__force u32)(a->dst ^ b->dst) |
-		(__force u16)(a->sport ^ b->sport) | (__force u16)(a->dport ^ b->dport) |
-		(a->proto ^ b->proto)) != 0;
-}
-
-static u32 key6_hashfn(const void *data, u32 len, u32 seed)
-{
-	return hash6(data, seed);
-}
-
-static u32 entry6_hashfn(const void *data, u32 len, u32 seed)
-{
-	const struct sluice_entry6 *e = data;
-
-	return hash6(&e->key, seed);
-}
-
-static int entry6_cmpfn(struct rhashtable_compare_arg *arg, const void *obj)
-{
-	const struct sluice_key6 *a = arg->key;
-	const struct sluice_key6 *b = &((const struct sluice_entry6 *)obj)->key;
-
-	return memcmp(a, b, offsetof(struct sluice_key6, dir)) != 0;
-}
-
-static const struct rhashtable_params params4 = {
-	.nelem_hint = 1024,
-	.head_offset = offsetof(struct sluice_entry4, node),
-	.key_offset = offsetof(struct sluice_entry4, key),
-	.key_len = offsetof(struct sluice_key4, dir),
-	.hashfn = key4_hashfn,
-	.obj_hashfn = entry4_hashfn,
-	.obj_cmpfn = entry4_cmpfn,
-	.automatic_shrinking = true,
-};
-
-static const struct rhashtable_params params6 = {
-	.nelem_hint = 256,
-	.head_offset = offsetof(struct sluice_entry6, node),
-	.key_offset = offsetof(struct sluice_entry6, key),
-	.key_len = offsetof(struct sluice_key6, dir),
-	.hashfn = key6_hashfn,
-	.obj_hashfn = entry6_hashfn,
-	.obj_cmpfn = entry6_cmpfn,
-	.automatic_shrinking = true,
-};
+u64 sluice_hash_secret[2] __read_mostly;
 
 static inline void fill_key4(struct sluice_key4 *k, const struct sluice_tuple *t, u8 dir)
 {
@@ -161,35 +62,19 @@ void sluice_conn_tuple(const struct sluice_conn *c, u8 dir, struct sluice_tuple 
 	}
 }
 
-static struct sluice_conn *find4(struct sluice_conns *cs, const struct sluice_tuple *t, u8 *dir)
-{
-	struct sluice_entry4 *e;
-	struct sluice_key4 k;
-
-	fill_key4(&k, t, 0);
-	e = rhashtable_lookup(&cs->ht[0], &k, params4);
-	if (!e)
-		return NULL;
-	*dir = e->key.dir;
-	return sluice_conn_of4(e);
-}
-
-static struct sluice_conn *find6(struct sluice_conns *cs, const struct sluice_tuple *t, u8 *dir)
-{
-	struct sluice_entry6 *e;
-	struct sluice_key6 k;
-
-	fill_key6(&k, t, 0);
-	e = rhashtable_lookup(&cs->ht[1], &k, params6);
-	if (!e)
-		return NULL;
-	*dir = e->key.dir;
-	return sluice_conn_of6(e);
-}
-
 struct sluice_conn *sluice_conn_find(struct sluice_conns *cs, const struct sluice_tuple *t, u8 *dir)
 {
-	return t->family == SLUICE_IPV4 ? find4(cs, t, dir) : find6(cs, t, dir);
+	if (t->family == SLUICE_IPV4) {
+		struct sluice_key4 k;
+
+		fill_key4(&k, t, 0);
+		return sluice_conn_find4(cs, &k, dir);
+	} else {
+		struct sluice_key6 k;
+
+		fill_key6(&k, t, 0);
+		return sluice_conn_find6(cs, &k, dir);
+	}
 }
 
 static size_t conn_size(u8 family)
@@ -241,9 +126,9 @@ static void conn_free_rcu(struct rcu_head *rcu)
 static void unhash_entry(struct sluice_conns *cs, struct sluice_conn *c, u8 dir)
 {
 	if (c->family == SLUICE_IPV4)
-		rhashtable_remove_fast(&cs->ht[0], &c->e4[dir].node, params4);
+		rhashtable_remove_fast(&cs->ht[0], &c->e4[dir].node, sluice_params4);
 	else
-		rhashtable_remove_fast(&cs->ht[1], &c->e6[dir].node, params6);
+		rhashtable_remove_fast(&cs->ht[1], &c->e6[dir].node, sluice_params6);
 }
 
 /* The caller has taken it off its wheel. */
@@ -322,7 +207,7 @@ static int hash_entry(struct sluice_conns *cs, struct sluice_conn *c, u8 dir,
 {
 	if (c->family == SLUICE_IPV4) {
 		struct sluice_entry4 *old = rhashtable_lookup_get_insert_key(
-			&cs->ht[0], &c->e4[dir].key, &c->e4[dir].node, params4);
+			&cs->ht[0], &c->e4[dir].key, &c->e4[dir].node, sluice_params4);
 
 		if (!old)
 			return 0;
@@ -331,7 +216,7 @@ static int hash_entry(struct sluice_conns *cs, struct sluice_conn *c, u8 dir,
 		*other = sluice_conn_of4(old);
 	} else {
 		struct sluice_entry6 *old = rhashtable_lookup_get_insert_key(
-			&cs->ht[1], &c->e6[dir].key, &c->e6[dir].node, params6);
+			&cs->ht[1], &c->e6[dir].key, &c->e6[dir].node, sluice_params6);
 
 		if (!old)
 			return 0;
@@ -841,10 +726,10 @@ int sluice_conns_init(struct sluice_net *sn)
 			goto free_wheels;
 		}
 	}
-	err = rhashtable_init(&cs->ht[0], &params4);
+	err = rhashtable_init(&cs->ht[0], &sluice_params4);
 	if (err)
 		goto free_wheels;
-	err = rhashtable_init(&cs->ht[1], &params6);
+	err = rhashtable_init(&cs->ht[1], &sluice_params6);
 	if (err)
 		goto destroy4;
 	INIT_DELAYED_WORK(&cs->expiry, expire);
@@ -886,9 +771,9 @@ void sluice_conns_exit(struct sluice_net *sn)
 
 int sluice_conns_module_init(void)
 {
-	get_random_bytes(hash_secret, sizeof(hash_secret));
-	hash_secret[0] |= 1;
-	hash_secret[1] |= 1;
+	get_random_bytes(sluice_hash_secret, sizeof(sluice_hash_secret));
+	sluice_hash_secret[0] |= 1;
+	sluice_hash_secret[1] |= 1;
 	sluice_conn_cache[0] = kmem_cache_create("sluice_conn4", SLUICE_CONN_SIZE4, 0, 0, NULL);
 	if (!sluice_conn_cache[0])
 		return -ENOMEM;

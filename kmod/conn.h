@@ -46,22 +46,45 @@ struct sluice_device;
 struct sluice_wheel;
 struct sluice_conn_view;
 
-/* What an entry is found by. dir stands behind the key proper and takes no part in it. */
+/*
+ * What an entry is found by. dir stands behind the key proper and takes no part in it. The wide views
+ * are for hashing and comparing.
+ */
 struct sluice_key4 {
-	__be32 src;
-	__be32 dst;
-	__be16 sport;
-	__be16 dport;
+	union {
+		struct {
+			__be32 src;
+			__be32 dst;
+		};
+		u64 addrs;
+	};
+	union {
+		struct {
+			__be16 sport;
+			__be16 dport;
+		};
+		u32 ports;
+	};
 	u8 proto;
 	u8 dir;
 	u16 pad;
 };
 
 struct sluice_key6 {
-	__be32 src[4];
-	__be32 dst[4];
-	__be16 sport;
-	__be16 dport;
+	union {
+		struct {
+			__be32 src[4];
+			__be32 dst[4];
+		};
+		u64 addrs[4];
+	};
+	union {
+		struct {
+			__be16 sport;
+			__be16 dport;
+		};
+		u32 ports;
+	};
 	u8 proto;
 	u8 dir;
 	u16 pad;

@@ -1,77 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <linux/etherdevice.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
 #include <linux/netdevice.h>
-#include <net/gso.h>
-#include <net/ip.h>
 #include <net/ip6_route.h>
-#include <net/neighbour.h>
 #include <net/route.h>
 
+#include "deliver.h"
 #include "device.h"
 #include "net.h"
 #include "path.h"
 #include "stats.h"
 
-/* Would the stack answer with "fragmentation needed", or fragment? Then it shall. */
-static bool too_big(const struct sk_buff *skb, unsigned int mtu)
-{
-	if (skb->len <= mtu)
-		return false;
-	return !skb_is_gso(skb) || !skb_gso_validate_network_len(skb, mtu);
-}
-
-/*
- * One hop less, as every router does it. false: it was the last one; the stack drops the packet and
- * says so to its sender.
- */
+/* false: it was the last hop; the stack drops the packet and says so to its sender. */
 static bool take_hop(struct sk_buff *skb, u8 family)
 {
-	if (family == SLUICE_IPV4) {
-		if (ip_hdr(skb)->ttl <= 1)
-			return false;
-		ip_decrease_ttl(ip_hdr(skb));
-	} else {
-		if (ipv6_hdr(skb)->hop_limit <= 1)
-			return false;
-		ipv6_hdr(skb)->hop_limit--;
-	}
+	if ((family == SLUICE_IPV4 ? ip_hdr(skb)->ttl : ipv6_hdr(skb)->hop_limit) <= 1)
+		return false;
+	sluice_take_hop(skb, family);
 	return true;
-}
-
-static unsigned int header_bytes(u8 family)
-{
-	return family == SLUICE_IPV4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 }
 
 bool sluice_deliver_pod(struct sluice_ctx *x, struct sluice_device *pod)
 {
 	struct net_device *dev = READ_ONCE(pod->dev), *peer;
-	struct sk_buff *skb = x->skb;
-	struct ethhdr *eth;
 
-	if (!dev || !dev->netdev_ops->ndo_get_peer_dev)
+	peer = sluice_pod_peer(x->skb, dev);
+	if (!peer || skb_ensure_writable(x->skb, sluice_header_bytes(x->family)) ||
+	    !take_hop(x->skb, x->family))
 		return false;
-	peer = dev->netdev_ops->ndo_get_peer_dev(dev);
-	if (!peer || !(peer->flags & IFF_UP) || !(dev->flags & IFF_UP) ||
-	    too_big(skb, READ_ONCE(peer->mtu)))
-		return false;
-	if (skb_ensure_writable(skb, header_bytes(x->family)) ||
-	    skb_mac_header_len(skb) != ETH_HLEN)
-		return false;
-	if (!take_hop(skb, x->family))
-		return false;
-
-	eth = eth_hdr(skb);
-	ether_addr_copy(eth->h_dest, peer->dev_addr);
-	ether_addr_copy(eth->h_source, dev->dev_addr);
-	skb_scrub_packet(skb, true);
-	skb->dev = peer;
-	if (peer->pcpu_stat_type == NETDEV_PCPU_STAT_TSTATS)
-		dev_sw_netstats_rx_add(peer, skb->len + ETH_HLEN);
-	sluice_count(x->sn, fast_pod);
-	netif_receive_skb(skb);
+	sluice_receive_at(x->sn, x->skb, dev, peer);
 	return true;
 }
 
@@ -157,34 +112,10 @@ unsigned long sluice_resolve_route(struct sluice_ctx *x, struct sluice_conn *c, 
 
 bool sluice_deliver_route(struct sluice_ctx *x, struct dst_entry *dst)
 {
-	struct net_device *dev = dst->dev;
-	struct sk_buff *skb = x->skb;
-
-	if (!(dev->flags & IFF_UP) || too_big(skb, dst_mtu(dst)))
+	if (!sluice_route_fits(x->skb, dst) ||
+	    skb_ensure_writable(x->skb, sluice_header_bytes(x->family)) ||
+	    !take_hop(x->skb, x->family))
 		return false;
-	if (skb_cow_head(skb, LL_RESERVED_SPACE(dev)) ||
-	    skb_ensure_writable(skb, header_bytes(x->family)))
-		return false;
-	if (!take_hop(skb, x->family))
-		return false;
-
-	skb_dst_drop(skb);
-	skb_dst_set_noref(skb, dst);
-	skb->dev = dev;
-	skb_clear_tstamp(skb);
-	skb_forward_csum(skb);
-	sluice_count(x->sn, fast_uplink);
-	if (x->family == SLUICE_IPV4) {
-		struct rtable *rt = container_of(dst, struct rtable, dst);
-		__be32 nexthop = rt_nexthop(rt, ip_hdr(skb)->daddr);
-
-		IPCB(skb)->flags |= IPSKB_FORWARDED;
-		neigh_xmit(NEIGH_ARP_TABLE, dev, &nexthop, skb);
-	} else {
-		struct rt6_info *rt = container_of(dst, struct rt6_info, dst);
-		const struct in6_addr *nexthop = rt6_nexthop(rt, &ipv6_hdr(skb)->daddr);
-
-		neigh_xmit(NEIGH_ND_TABLE, dev, nexthop, skb);
-	}
+	sluice_send_by(x->sn, x->skb, x->family, dst);
 	return true;
 }

@@ -561,8 +561,13 @@ enum sluice_act sluice_path(struct sluice_ctx *x)
 
 	if (x->pkt.flags & SLUICE_PACKET_ICMP_ERROR)
 		return sluice_icmp_error(x);
-	c = sluice_conn_find(x->sn->conns, &x->pkt.tuple, &dir);
-	if (likely(c))
+	if (x->known.looked) {
+		c = x->known.conn;
+		dir = x->known.dir;
+	} else {
+		c = sluice_conn_find(x->sn->conns, &x->pkt.tuple, &dir);
+	}
+	if (c)
 		return known(x, c, dir);
 	if (stays_on_link(x)) {
 		/* A closed pod may find its neighbours, and that is all. */

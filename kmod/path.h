@@ -13,6 +13,7 @@
 #include <linux/skbuff.h>
 
 #include "conn.h"
+#include "fast.h"
 
 struct sluice_backend;
 struct sluice_endpoint;
@@ -46,6 +47,7 @@ struct sluice_ctx {
 	struct sluice_device *dev; /* FROM_POD: the pod's; else NULL or the uplink's */
 	const struct nf_hook_state *state; /* AT_PRE_ROUTING and AT_LOCAL_OUT */
 	int error;
+	struct sluice_known known; /* AT_INGRESS: what the fast way found */
 	u8 family;
 	u8 from;
 	u8 at;

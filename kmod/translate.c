@@ -11,6 +11,7 @@
 
 #include "core/nat.h"
 #include "path.h"
+#include "translate.h"
 
 /* Bytes of the transport header that translation touches. */
 static unsigned int l4_bytes(u8 proto)
@@ -26,20 +27,6 @@ static unsigned int l4_bytes(u8 proto)
 		return sizeof(struct sctphdr);
 	}
 	return 0;
-}
-
-/*
- * A checksum with a pseudo-header. Where hardware (or the far end of a veth) is to finish it, the
- * field holds the sum of the pseudo-header alone, not complemented.
- */
-static void update_check(struct sk_buff *skb, __sum16 *check, const struct sluice_nat_delta *d)
-{
-	u16 old = (__force u16)*check;
-
-	if (skb->ip_summed == CHECKSUM_PARTIAL)
-		*check = (__force __sum16)sluice_csum_fold(sluice_csum_add(old, d->addr));
-	else
-		*check = (__force __sum16)sluice_csum_apply(old, sluice_csum_add(d->addr, d->port));
 }
 
 static void translate_sctp(struct sk_buff *skb, unsigned int off)
@@ -63,12 +50,7 @@ int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,
 	if (skb_ensure_writable(skb, skb_network_offset(skb) + off + l4_bytes(from->proto)))
 		return -ENOMEM;
 	sluice_nat_delta(from, to, &d);
-	/*
-	 * The card summed the packet as it came. Its sum would have to follow the pseudo-header; the
-	 * transport's own check is still good, so the receiver just sums again.
-	 */
-	if (skb->ip_summed == CHECKSUM_COMPLETE)
-		skb->ip_summed = CHECKSUM_NONE;
+	sluice_forget_sum(skb);
 
 	if (from->family == SLUICE_IPV4) {
 		struct iphdr *iph = ip_hdr(skb);
@@ -90,7 +72,7 @@ int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,
 
 		th->source = to->sport;
 		th->dest = to->dport;
-		update_check(skb, &th->check, &d);
+		sluice_update_check(skb, &th->check, &d);
 		break;
 	}
 	case SLUICE_PROTO_UDP: {
@@ -99,7 +81,7 @@ int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,
 		uh->source = to->sport;
 		uh->dest = to->dport;
 		if (uh->check || skb->ip_summed == CHECKSUM_PARTIAL) {
-			update_check(skb, &uh->check, &d);
+			sluice_update_check(skb, &uh->check, &d);
 			if (!uh->check)
 				uh->check = CSUM_MANGLED_0; /* 0 would mean: no checksum */
 		}
@@ -124,7 +106,7 @@ int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,
 			ih->un.echo.id = pkt->flags & SLUICE_PACKET_REPLY_ONLY ? to->dport :
 										 to->sport;
 			if (skb->ip_summed != CHECKSUM_PARTIAL)
-				update_check(skb, &ih->checksum, &d);
+				sluice_update_check(skb, &ih->checksum, &d);
 		}
 		break;
 	}
@@ -136,7 +118,7 @@ int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,
 										       to->sport;
 		else
 			d.port = 0;
-		update_check(skb, &ih->icmp6_cksum, &d);
+		sluice_update_check(skb, &ih->icmp6_cksum, &d);
 		break;
 	}
 	}

@@ -6,7 +6,7 @@
 #include "core/conntrack.h"
 #include "core/judge.h"
 #include "core/nat.h"
-#include "core/packet.h"
+#include "core/plain.h"
 #include "core/ruleset.h"
 #include "core/service.h"
 #include "core/tuple.h"
@@ -68,4 +68,10 @@ ENTRY int judge(const struct sluice_judge_in *in, struct sluice_judgement *j)
 ENTRY int packet(const void *data, __u32 len, __u32 wire, __u8 family, struct sluice_packet *pkt)
 {
 	return sluice_packet_parse(data, len, wire, family, pkt);
+}
+
+ENTRY int plain(const void *data, __u32 len, __u32 wire, __u8 family, struct sluice_plain *pl)
+{
+	return family == SLUICE_IPV4 ? sluice_plain4(data, len, wire, pl) :
+				       sluice_plain6(data, len, wire, pl);
 }

@@ -5,7 +5,7 @@
  */
 #include <arpa/inet.h>
 
-#include "core/packet.h"
+#include "core/plain.h"
 #include "tap.h"
 
 #define MAX_BYTES 1024
@@ -430,6 +430,64 @@ static void test_icmp_errors(void)
 	ok_checks("ICMP errors name the connection they are about");
 }
 
+/* What is plain is OK, and says the same; what is OK and looks plain is plain. */
+static void check_plain(const uint8_t *data, uint32_t len, uint32_t wire, uint8_t family)
+{
+	uint32_t l3 = family == SLUICE_IPV4 ? 20 : 40;
+	struct sluice_plain pl = { 0 };
+	struct sluice_packet pkt;
+	uint8_t *window = malloc(len ? len : 1);
+	bool plain, looks;
+	int ret;
+
+	memcpy(window, data, len);
+	plain = family == SLUICE_IPV4 ? sluice_plain4(window, len, wire, &pl) :
+					sluice_plain6(window, len, wire, &pl);
+	ret = parse(data, len, wire, family, &pkt);
+	looks = ret == SLUICE_PARSE_OK && pkt.l4_off == l3 &&
+		(pkt.tuple.proto == SLUICE_PROTO_UDP ||
+		 (pkt.tuple.proto == SLUICE_PROTO_TCP && (pkt.l4.flags & 0x17) == SLUICE_TCP_ACK));
+	check(plain == looks, "IPv%u, protocol %u, %u of %u bytes: plain %d, parser %d", family,
+	      data[family == SLUICE_IPV4 ? 9 : 6], len, wire, plain, ret);
+	free(window);
+	if (!plain || !looks)
+		return;
+	check(pl.proto == pkt.tuple.proto && pl.ttl == pkt.ttl && pl.sport == pkt.tuple.sport &&
+		      pl.dport == pkt.tuple.dport && pkt.flags == SLUICE_PACKET_PORTS,
+	      "plain and parser differ");
+	if (pl.proto == SLUICE_PROTO_TCP)
+		check(pl.l4.seq == pkt.l4.seq && pl.l4.ack == pkt.l4.ack &&
+			      pl.l4.len == pkt.l4.len && pl.l4.win == pkt.l4.win &&
+			      pl.l4.flags == pkt.l4.flags,
+		      "plain and parser differ about TCP");
+}
+
+static void test_plain(void)
+{
+	static const uint8_t protos[] = { SLUICE_PROTO_UDP, SLUICE_PROTO_TCP, SLUICE_PROTO_SCTP };
+	uint32_t i, j, plain = 0;
+
+	for (i = 0; i < 20000; i++) {
+		uint8_t family = i & 1 ? SLUICE_IPV4 : SLUICE_IPV6;
+		uint32_t flags = tap_below(4);
+		struct built b;
+
+		build(&b, family, protos[tap_below(3)], tap_below(8) ? 0 : 1);
+		if (b.tuple.proto == SLUICE_PROTO_TCP && flags)
+			b.data[b.l4_off + 13] = flags == 1 ? 0x10 : flags == 2 ? 0x18 : 0x11;
+		check_plain(b.data, b.n, b.n, family);
+		plain += b.tuple.proto != SLUICE_PROTO_SCTP;
+		for (j = tap_below(4); j; j--)
+			b.data[tap_below(b.n)] ^= (uint8_t)(1u << tap_below(8));
+		if (family == SLUICE_IPV4 && (b.data[0] & 15) * 4U <= b.n && tap_below(4))
+			ip4_check(b.data);
+		check_plain(b.data, b.n, b.n, family);
+		check_plain(b.data, tap_below(b.n + 1), b.n, family);
+	}
+	check(plain > 5000, "only %u", plain);
+	ok_checks("the plain packet is what the parser says");
+}
+
 /* Anything: no read outside the window (the sanitizer sees), and OK means all headers are there. */
 static void test_noise(void)
 {
@@ -468,6 +526,7 @@ int main(void)
 	test_short_headers();
 	test_broken_fields();
 	test_icmp_errors();
+	test_plain();
 	test_noise();
 	return done_testing();
 }

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The last steps of a packet that is handed on without the stack; see deliver.c for the others. */
+#ifndef SLUICE_KMOD_DELIVER_H
+#define SLUICE_KMOD_DELIVER_H
+
+#include <linux/etherdevice.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <net/gso.h>
+#include <net/ip.h>
+#include <net/ip6_route.h>
+#include <net/neighbour.h>
+#include <net/route.h>
+
+#include "device.h"
+#include "stats.h"
+
+static __always_inline unsigned int sluice_header_bytes(u8 family)
+{
+	return family == SLUICE_IPV4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+}
+
+/* Would the stack answer with "fragmentation needed", or fragment? Then it shall. */
+static __always_inline bool sluice_too_big(const struct sk_buff *skb, unsigned int mtu)
+{
+	if (likely(skb->len <= mtu))
+		return false;
+	return !skb_is_gso(skb) || !skb_gso_validate_network_len(skb, mtu);
+}
+
+/* May the first n bytes, which are linear, be written? Makes them so; false: no memory. */
+static __always_inline bool sluice_make_writable(struct sk_buff *skb, unsigned int n)
+{
+	return !skb_cloned(skb) || skb_clone_writable(skb, n) ||
+	       !pskb_expand_head(skb, 0, 0, GFP_ATOMIC);
+}
+
+/* One hop less, as every router does it. It was not the last one. */
+static __always_inline void sluice_take_hop(struct sk_buff *skb, u8 family)
+{
+	if (family == SLUICE_IPV4)
+		ip_decrease_ttl(ip_hdr(skb));
+	else
+		ipv6_hdr(skb)->hop_limit--;
+}
+
+/* The far end of a pod's interface, if this packet can be put there as it is; else the stack must. */
+static __always_inline struct net_device *sluice_pod_peer(const struct sk_buff *skb,
+							  struct net_device *dev)
+{
+	struct net_device *peer;
+
+	if (unlikely(!dev || !dev->netdev_ops->ndo_get_peer_dev))
+		return NULL;
+	peer = dev->netdev_ops->ndo_get_peer_dev(dev);
+	if (unlikely(!peer || !(peer->flags & dev->flags & IFF_UP) ||
+		     sluice_too_big(skb, READ_ONCE(peer->mtu)) ||
+		     skb_mac_header_len(skb) != ETH_HLEN))
+		return NULL;
+	return peer;
+}
+
+/* Into the pod, as if it had come over its link. Headers are writable, the hop is taken. */
+static __always_inline void sluice_receive_at(struct sluice_net *sn, struct sk_buff *skb,
+					      const struct net_device *dev, struct net_device *peer)
+{
+	struct ethhdr *eth = eth_hdr(skb);
+
+	ether_addr_copy(eth->h_dest, peer->dev_addr);
+	ether_addr_copy(eth->h_source, dev->dev_addr);
+	skb_scrub_packet(skb, true);
+	skb->dev = peer;
+	if (peer->pcpu_stat_type == NETDEV_PCPU_STAT_TSTATS)
+		dev_sw_netstats_rx_add(peer, skb->len + ETH_HLEN);
+	sluice_count(sn, fast_pod);
+	netif_receive_skb(skb);
+}
+
+/* Can this packet leave by the route as it is? Makes room for the link's header. */
+static __always_inline bool sluice_route_fits(struct sk_buff *skb, const struct dst_entry *dst)
+{
+	return (dst->dev->flags & IFF_UP) && !sluice_too_big(skb, dst_mtu(dst)) &&
+	       !skb_cow_head(skb, LL_RESERVED_SPACE(dst->dev));
+}
+
+/* Out by a route. Headers are writable, the hop is taken. */
+static __always_inline void sluice_send_by(struct sluice_net *sn, struct sk_buff *skb, u8 family,
+					   struct dst_entry *dst)
+{
+	struct net_device *dev = dst->dev;
+
+	skb_dst_drop(skb);
+	skb_dst_set_noref(skb, dst);
+	skb->dev = dev;
+	skb_clear_tstamp(skb);
+	skb_forward_csum(skb);
+	sluice_count(sn, fast_uplink);
+	if (family == SLUICE_IPV4) {
+		__be32 nexthop =
+			rt_nexthop(container_of(dst, struct rtable, dst), ip_hdr(skb)->daddr);
+
+		IPCB(skb)->flags |= IPSKB_FORWARDED;
+		neigh_xmit(NEIGH_ARP_TABLE, dev, &nexthop, skb);
+	} else {
+		const struct in6_addr *nexthop =
+			rt6_nexthop(container_of(dst, struct rt6_info, dst), &ipv6_hdr(skb)->daddr);
+
+		neigh_xmit(NEIGH_ND_TABLE, dev, nexthop, skb);
+	}
+}
+
+#endif
