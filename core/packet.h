@@ -382,7 +382,7 @@ static __always_inline int sluice_parse_ip4(const __u8 *p, __u32 len, __u32 wire
 		total = wire;
 	if (total > wire || total < ihl)
 		return SLUICE_PARSE_MALFORMED;
-	if (sluice_ip4_sum(p, ihl / 4) != 0xffff)
+	if ((ihl == 20 ? sluice_ip4_sum20(p) : sluice_ip4_sum(p, ihl / 4)) != 0xffff)
 		return SLUICE_PARSE_BAD_CHECKSUM;
 	sluice_tuple_addrs4(&pkt->tuple, p);
 	pkt->tuple.proto = p[9];

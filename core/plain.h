@@ -79,4 +79,30 @@ static __always_inline bool sluice_plain6(const __u8 *p, __u32 len, __u32 wire,
 	return sluice_plain_l4(p + 40, len - 40, payload, pl);
 }
 
+/* Of a plain packet: all that sluice_packet_parse() would have said. */
+static __always_inline void sluice_plain_packet(const __u8 *p, __u8 family,
+						const struct sluice_plain *pl,
+						struct sluice_packet *pkt)
+{
+	if (family == SLUICE_IPV4) {
+		sluice_tuple_addrs4(&pkt->tuple, p);
+		pkt->l4_off = 20;
+	} else {
+		sluice_tuple_addrs6(&pkt->tuple, p);
+		pkt->l4_off = 40;
+	}
+	pkt->tuple.sport = pl->sport;
+	pkt->tuple.dport = pl->dport;
+	pkt->tuple.proto = pl->proto;
+	pkt->port = sluice_ntohs(pl->dport);
+	pkt->flags = SLUICE_PACKET_PORTS;
+	pkt->ttl = pl->ttl;
+	if (pl->proto == SLUICE_PROTO_TCP) {
+		pkt->l4 = pl->l4;
+		pkt->l4.wscale = 0;
+	} else {
+		pkt->l4.flags = 0;
+	}
+}
+
 #endif

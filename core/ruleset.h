@@ -314,10 +314,9 @@ static __always_inline void sluice_ruleset_walk(const struct sluice_ruleset *rs,
  * Classifies a first packet. class: of the peer; port: see sluice_port_key(). staged may be NULL;
  * it equals enforced where the ruleset has nothing staged.
  */
-static __always_inline void sluice_ruleset_classify(const struct sluice_ruleset *rs, __u32 class,
-						    __u8 proto, __u16 port,
-						    struct sluice_match *enforced,
-						    struct sluice_match *staged)
+sluice_outline void sluice_ruleset_classify(const struct sluice_ruleset *rs, __u32 class,
+					    __u8 proto, __u16 port, struct sluice_match *enforced,
+					    struct sluice_match *staged)
 {
 	const __u64 *crow = sluice_ruleset_row(rs, sluice_ruleset_class_row(rs, class));
 	__u32 key = sluice_port_key(proto, port);

@@ -15,8 +15,6 @@
 
 static struct kmem_cache *sluice_conn_cache[2];
 
-u64 sluice_hash_secret[2] __read_mostly;
-
 static inline void fill_key4(struct sluice_key4 *k, const struct sluice_tuple *t, u8 dir)
 {
 	k->src = t->src.w[0];
@@ -62,6 +60,29 @@ void sluice_conn_tuple(const struct sluice_conn *c, u8 dir, struct sluice_tuple 
 	}
 }
 
+void sluice_conn_target(const struct sluice_conn *c, u8 dir, struct sluice_tuple *t)
+{
+	t->family = c->family;
+	t->pad = 0;
+	if (c->family == SLUICE_IPV4) {
+		const struct sluice_key4 *k = &c->e4[!dir].key;
+
+		t->src = (struct sluice_addr){ .w = { k->dst } };
+		t->dst = (struct sluice_addr){ .w = { k->src } };
+		t->sport = k->dport;
+		t->dport = k->sport;
+		t->proto = k->proto;
+	} else {
+		const struct sluice_key6 *k = &c->e6[!dir].key;
+
+		memcpy(&t->src, k->dst, 16);
+		memcpy(&t->dst, k->src, 16);
+		t->sport = k->dport;
+		t->dport = k->sport;
+		t->proto = k->proto;
+	}
+}
+
 struct sluice_conn *sluice_conn_find(struct sluice_conns *cs, const struct sluice_tuple *t, u8 *dir)
 {
 	if (t->family == SLUICE_IPV4) {
@@ -82,12 +103,18 @@ static size_t conn_size(u8 family)
 	return family == SLUICE_IPV4 ? SLUICE_CONN_SIZE4 : SLUICE_CONN_SIZE6;
 }
 
+/* Under RCU. */
+static u32 buckets(struct sluice_conns *cs)
+{
+	return rcu_dereference(cs->ht[0].tbl)->size + rcu_dereference(cs->ht[1].tbl)->size;
+}
+
 u32 sluice_conns_buckets(struct sluice_conns *cs)
 {
 	u32 n;
 
 	rcu_read_lock();
-	n = rcu_dereference(cs->ht[0].tbl)->size + rcu_dereference(cs->ht[1].tbl)->size;
+	n = buckets(cs);
 	rcu_read_unlock();
 	return n;
 }
@@ -270,16 +297,15 @@ static struct sluice_conn *conn_alloc(struct sluice_conns *cs, u8 family)
 {
 	size_t size = conn_size(family);
 	struct sluice_conn *c;
-	u64 used = sluice_conns_bytes(cs);
+	u64 used = atomic_long_read(&cs->bytes) + (u64)buckets(cs) * sizeof(void *);
 
 	/* What is evicted is freed after a grace period, but counts no longer. */
 	if (used + size > READ_ONCE(cs->budget) && !conns_evict(cs))
 		return ERR_PTR(-ENOSPC);
-	c = kmem_cache_alloc(sluice_conn_cache[sluice_family_index(family)],
-			     GFP_ATOMIC | __GFP_NOWARN);
+	c = kmem_cache_zalloc(sluice_conn_cache[sluice_family_index(family)],
+			      GFP_ATOMIC | __GFP_NOWARN);
 	if (!c)
 		return ERR_PTR(-ENOMEM);
-	memset(c, 0, size);
 	c->family = family;
 	return c;
 }
@@ -771,9 +797,6 @@ void sluice_conns_exit(struct sluice_net *sn)
 
 int sluice_conns_module_init(void)
 {
-	get_random_bytes(sluice_hash_secret, sizeof(sluice_hash_secret));
-	sluice_hash_secret[0] |= 1;
-	sluice_hash_secret[1] |= 1;
 	sluice_conn_cache[0] = kmem_cache_create("sluice_conn4", SLUICE_CONN_SIZE4, 0, 0, NULL);
 	if (!sluice_conn_cache[0])
 		return -ENOMEM;

@@ -200,6 +200,9 @@ static inline u8 sluice_conn_proto(const struct sluice_conn *c)
 /* The tuple of one direction, as packets of it arrive. */
 void sluice_conn_tuple(const struct sluice_conn *c, u8 dir, struct sluice_tuple *t);
 
+/* How packets that arrive in direction dir leave: the inverse of the other direction's tuple. */
+void sluice_conn_target(const struct sluice_conn *c, u8 dir, struct sluice_tuple *t);
+
 /* Under RCU. Returns NULL, or the connection with *dir set. A dying one may be returned. */
 struct sluice_conn *sluice_conn_find(struct sluice_conns *cs, const struct sluice_tuple *t,
 				     u8 *dir);

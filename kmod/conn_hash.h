@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * How connections are found: keys, their hash, the look-up. Inline, because each packet does it once.
- *
- * The hash is two or three folded 64 x 64 -> 128 bit products (wyhash's step), keyed by a secret of this
- * boot: nobody outside can make tuples that share a bucket. 12 instructions for IPv4, 24 for IPv6;
- * SipHash, which protects the same way, takes some 120.
  */
 #ifndef SLUICE_KMOD_CONN_HASH_H
 #define SLUICE_KMOD_CONN_HASH_H
@@ -12,20 +8,7 @@
 #include <linux/rhashtable.h>
 
 #include "conn.h"
-
-extern u64 sluice_hash_secret[2]; /* odd; written once, at load */
-
-/* Each output bit depends on all input bits. */
-static __always_inline u64 sluice_hash_mix(u64 a, u64 b)
-{
-#ifdef __SIZEOF_INT128__
-	__uint128_t p = (__uint128_t)a * b;
-
-	return (u64)p ^ (u64)(p >> 64);
-#else
-	return mul_u64_u64_shr(a, b, 64) ^ (a * b);
-#endif
-}
+#include "hash.h"
 
 static __always_inline u32 sluice_hash4(const struct sluice_key4 *k, u32 seed)
 {
@@ -33,7 +16,7 @@ static __always_inline u32 sluice_hash4(const struct sluice_key4 *k, u32 seed)
 	u64 h = sluice_hash_mix(k->addrs ^ sluice_hash_secret[0],
 				rest ^ sluice_hash_secret[1] ^ seed);
 
-	return (u32)(h ^ h >> 32);
+	return sluice_hash_fold(h);
 }
 
 static __always_inline u32 sluice_hash6(const struct sluice_key6 *k, u32 seed)
@@ -45,7 +28,7 @@ static __always_inline u32 sluice_hash6(const struct sluice_key6 *k, u32 seed)
 	h = sluice_hash_mix(h ^ k->addrs[2] ^ sluice_hash_secret[0],
 			    k->addrs[3] ^ sluice_hash_secret[1]);
 	h = sluice_hash_mix(h ^ sluice_hash_secret[1], rest ^ sluice_hash_secret[0] ^ seed);
-	return (u32)(h ^ h >> 32);
+	return sluice_hash_fold(h);
 }
 
 static inline u32 sluice_key4_hashfn(const void *data, u32 len, u32 seed)

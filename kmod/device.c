@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <linux/jhash.h>
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
 
 #include "conn.h"
 #include "device.h"
 #include "endpoint.h"
+#include "hash.h"
 #include "hooks.h"
 
 /* Before everything else at ingress: nothing else may see what a closed pod sends. */
@@ -144,7 +144,7 @@ static void find_uplink(struct sluice_net *sn, u32 ifindex, struct sluice_versio
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, jhash_1word(ifindex, h->seed)) {
+	sluice_hash_for_each(link, h, b, sluice_hash_u32(ifindex, h->seed)) {
 		struct sluice_uplink *u = container_of(link, struct sluice_uplink, node.link);
 
 		if (u->ifindex == ifindex)
@@ -175,7 +175,7 @@ int sluice_uplink_set(struct sluice_net *sn, u32 ifindex, const char **why)
 		return err;
 	}
 	u->ifindex = ifindex;
-	u->node.link.hash = jhash_1word(ifindex, sn->uplinks.hash.seed);
+	u->node.link.hash = sluice_hash_u32(ifindex, sn->uplinks.hash.seed);
 	sluice_table_put(sn, &sn->uplinks, &v, &u->node);
 	return 0;
 }

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <linux/jhash.h>
 #include <linux/slab.h>
 
 #include "device.h"
 #include "endpoint.h"
+#include "hash.h"
 #include "ruleset.h"
 
 static u32 addr_hash(const struct sluice_hash *h, const struct sluice_addr *addr, u8 family)
 {
-	if (family == SLUICE_IPV4)
-		return jhash_1word((__force u32)addr->w[0], h->seed);
-	return jhash2((__force const u32 *)addr->w, 4, h->seed);
+	return sluice_hash_addr(addr, family, family, h->seed);
 }
 
 struct sluice_endpoint *sluice_endpoint_find_addr(struct sluice_net *sn, u32 revision,
@@ -50,7 +48,7 @@ static void find_versions(struct sluice_net *sn, u32 ifindex, struct sluice_vers
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, jhash_1word(ifindex, h->seed)) {
+	sluice_hash_for_each(link, h, b, sluice_hash_u32(ifindex, h->seed)) {
 		struct sluice_endpoint *ep = container_of(link, struct sluice_endpoint, node.link);
 
 		if (ep->ifindex == ifindex)
@@ -118,7 +116,7 @@ int sluice_endpoint_set(struct sluice_net *sn, const struct sluice_endpoint_args
 		kfree(ep);
 		return err;
 	}
-	ep->node.link.hash = jhash_1word(a->ifindex, sn->endpoints.hash.seed);
+	ep->node.link.hash = sluice_hash_u32(a->ifindex, sn->endpoints.hash.seed);
 	ep->ifindex = a->ifindex;
 	ep->ingress = a->ingress;
 	ep->egress = a->egress;

@@ -97,7 +97,6 @@ static __always_inline void take_in(struct sluice_conn *c, u8 dir, u8 proto,
 static __always_inline void send(struct sluice_net *sn, struct sk_buff *skb, u8 family,
 				 const struct exit *e)
 {
-	sluice_count(sn, hits);
 	sluice_take_hop(skb, family);
 	if (likely(!e->dst))
 		sluice_receive_at(sn, skb, e->dev, e->peer);
@@ -131,111 +130,130 @@ static __always_inline void rewrite(struct sk_buff *skb, void *l4, u8 proto,
 		*check = CSUM_MANGLED_0;
 }
 
+static __always_inline void translate4(struct sk_buff *skb, const struct sluice_conn *c, u8 dir,
+				       u8 proto)
+{
+	const struct sluice_key4 *from = &c->e4[dir].key, *to = &c->e4[!dir].key;
+	struct iphdr *iph = (struct iphdr *)skb->data;
+	struct sluice_nat_delta delta;
+
+	sluice_forget_sum(skb);
+	delta.addr = sluice_csum_replace(0, (__force u32)from->src, (__force u32)to->dst);
+	delta.addr = sluice_csum_replace(delta.addr, (__force u32)from->dst, (__force u32)to->src);
+	delta.port = sluice_csum_replace(0, (__force u16)from->sport, (__force u16)to->dport);
+	delta.port =
+		sluice_csum_replace(delta.port, (__force u16)from->dport, (__force u16)to->sport);
+	iph->saddr = to->dst;
+	iph->daddr = to->src;
+	iph->check = (__force __sum16)sluice_csum_apply((__force u16)iph->check, delta.addr);
+	rewrite(skb, iph + 1, proto, &delta, to->dport, to->sport);
+}
+
+static __always_inline void translate6(struct sk_buff *skb, const struct sluice_conn *c, u8 dir,
+				       u8 proto)
+{
+	const struct sluice_key6 *from = &c->e6[dir].key, *to = &c->e6[!dir].key;
+	struct ipv6hdr *ip6 = (struct ipv6hdr *)skb->data;
+	struct sluice_nat_delta delta;
+	int i;
+
+	sluice_forget_sum(skb);
+	delta.addr = 0;
+	for (i = 0; i < 4; i++) {
+		delta.addr = sluice_csum_replace(delta.addr, (__force u32)from->src[i],
+						 (__force u32)to->dst[i]);
+		delta.addr = sluice_csum_replace(delta.addr, (__force u32)from->dst[i],
+						 (__force u32)to->src[i]);
+	}
+	delta.port = sluice_csum_replace(0, (__force u16)from->sport, (__force u16)to->dport);
+	delta.port =
+		sluice_csum_replace(delta.port, (__force u16)from->dport, (__force u16)to->sport);
+	memcpy(&ip6->saddr, to->dst, 16);
+	memcpy(&ip6->daddr, to->src, 16);
+	rewrite(skb, ip6 + 1, proto, &delta, to->dport, to->sport);
+}
+
+/* Everything but finding the connection. false: nothing has happened yet. */
+static __always_inline bool pass(struct sluice_device *d, struct sk_buff *skb, u8 family,
+				 const struct sluice_plain *pl, struct sluice_conn *c, u8 dir)
+{
+	unsigned int l3 = family == SLUICE_IPV4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	struct exit e;
+
+	if (!is_settled(d, c, dir, pl->proto) || pl->ttl <= 1 || !find_exit(skb, c, !dir, &e) ||
+	    !sluice_make_writable(skb, l3 + sizeof(struct tcphdr)))
+		return false;
+	take_in(c, dir, pl->proto, pl, skb->len);
+	if (READ_ONCE(c->bits) & BIT(SLUICE_CONN_BIT_NAT)) {
+		if (family == SLUICE_IPV4)
+			translate4(skb, c, dir, pl->proto);
+		else
+			translate6(skb, c, dir, pl->proto);
+	}
+	send(d->sn, skb, family, &e);
+	return true;
+}
+
 __flatten bool sluice_fast4(struct sluice_device *d, struct sk_buff *skb,
 			    struct sluice_known *known)
 {
-	unsigned int len = skb->len;
-	struct sluice_nat_delta delta;
-	const struct sluice_key4 *to;
+	struct sluice_conn *c;
 	struct sluice_plain pl;
 	struct sluice_key4 k;
-	struct sluice_conn *c = NULL;
-	bool looked = false;
 	struct iphdr *iph;
-	struct exit e;
 	u8 dir = 0;
 
-	if (!sluice_plain4(skb->data, skb_headlen(skb), len, &pl))
-		goto slow;
+	if (!sluice_plain4(skb->data, skb_headlen(skb), skb->len, &pl)) {
+		known->plain = false;
+		return false;
+	}
 	iph = (struct iphdr *)skb->data;
 	k.src = iph->saddr;
 	k.dst = iph->daddr;
 	k.sport = pl.sport;
 	k.dport = pl.dport;
 	k.proto = pl.proto;
-	looked = true;
 	c = sluice_conn_find4(d->sn->conns, &k, &dir);
-	if (!c || !is_settled(d, c, dir, pl.proto) || pl.ttl <= 1 || !find_exit(skb, c, !dir, &e) ||
-	    !sluice_make_writable(skb, sizeof(*iph) + sizeof(struct tcphdr)))
-		goto slow;
-
-	take_in(c, dir, pl.proto, &pl, len);
-	if (READ_ONCE(c->bits) & BIT(SLUICE_CONN_BIT_NAT)) {
-		iph = (struct iphdr *)skb->data;
-		to = &c->e4[!dir].key;
-		sluice_forget_sum(skb);
-		delta.addr = sluice_csum_replace(0, (__force u32)k.src, (__force u32)to->dst);
-		delta.addr =
-			sluice_csum_replace(delta.addr, (__force u32)k.dst, (__force u32)to->src);
-		delta.port = sluice_csum_replace(0, (__force u16)k.sport, (__force u16)to->dport);
-		delta.port = sluice_csum_replace(delta.port, (__force u16)k.dport,
-						 (__force u16)to->sport);
-		iph->saddr = to->dst;
-		iph->daddr = to->src;
-		iph->check =
-			(__force __sum16)sluice_csum_apply((__force u16)iph->check, delta.addr);
-		rewrite(skb, iph + 1, pl.proto, &delta, to->dport, to->sport);
+	if (likely(c && pass(d, skb, SLUICE_IPV4, &pl, c, dir))) {
+		sluice_count(d->sn, hits);
+		return true;
 	}
-	send(d->sn, skb, SLUICE_IPV4, &e);
-	return true;
-
-slow:
-	*known = (struct sluice_known){ .conn = c, .looked = looked, .dir = dir };
+	*known = (struct sluice_known){ .conn = c, .pl = pl, .plain = true, .dir = dir };
 	return false;
 }
 
 __flatten bool sluice_fast6(struct sluice_device *d, struct sk_buff *skb,
 			    struct sluice_known *known)
 {
-	unsigned int len = skb->len;
-	struct sluice_nat_delta delta;
-	const struct sluice_key6 *to;
+	struct sluice_conn *c;
 	struct sluice_plain pl;
 	struct ipv6hdr *ip6;
 	struct sluice_key6 k;
-	struct sluice_conn *c = NULL;
-	bool looked = false;
-	struct exit e;
 	u8 dir = 0;
-	int i;
 
-	if (!sluice_plain6(skb->data, skb_headlen(skb), len, &pl))
-		goto slow;
+	if (!sluice_plain6(skb->data, skb_headlen(skb), skb->len, &pl)) {
+		known->plain = false;
+		return false;
+	}
 	ip6 = (struct ipv6hdr *)skb->data;
 	memcpy(k.src, &ip6->saddr, 16);
 	memcpy(k.dst, &ip6->daddr, 16);
 	k.sport = pl.sport;
 	k.dport = pl.dport;
 	k.proto = pl.proto;
-	looked = true;
 	c = sluice_conn_find6(d->sn->conns, &k, &dir);
-	if (!c || !is_settled(d, c, dir, pl.proto) || pl.ttl <= 1 || !find_exit(skb, c, !dir, &e) ||
-	    !sluice_make_writable(skb, sizeof(*ip6) + sizeof(struct tcphdr)))
-		goto slow;
-
-	take_in(c, dir, pl.proto, &pl, len);
-	if (READ_ONCE(c->bits) & BIT(SLUICE_CONN_BIT_NAT)) {
-		ip6 = (struct ipv6hdr *)skb->data;
-		to = &c->e6[!dir].key;
-		sluice_forget_sum(skb);
-		delta.addr = 0;
-		for (i = 0; i < 4; i++) {
-			delta.addr = sluice_csum_replace(delta.addr, (__force u32)k.src[i],
-							 (__force u32)to->dst[i]);
-			delta.addr = sluice_csum_replace(delta.addr, (__force u32)k.dst[i],
-							 (__force u32)to->src[i]);
-		}
-		delta.port = sluice_csum_replace(0, (__force u16)k.sport, (__force u16)to->dport);
-		delta.port = sluice_csum_replace(delta.port, (__force u16)k.dport,
-						 (__force u16)to->sport);
-		memcpy(&ip6->saddr, to->dst, 16);
-		memcpy(&ip6->daddr, to->src, 16);
-		rewrite(skb, ip6 + 1, pl.proto, &delta, to->dport, to->sport);
+	if (likely(c && pass(d, skb, SLUICE_IPV6, &pl, c, dir))) {
+		sluice_count(d->sn, hits);
+		return true;
 	}
-	send(d->sn, skb, SLUICE_IPV6, &e);
-	return true;
-
-slow:
-	*known = (struct sluice_known){ .conn = c, .looked = looked, .dir = dir };
+	*known = (struct sluice_known){ .conn = c, .pl = pl, .plain = true, .dir = dir };
 	return false;
+}
+
+__flatten bool sluice_fast_first(struct sluice_device *d, struct sk_buff *skb, u8 family,
+				 const struct sluice_known *known)
+{
+	if (family == SLUICE_IPV4)
+		return pass(d, skb, SLUICE_IPV4, &known->pl, known->conn, SLUICE_DIR_ORIGINAL);
+	return pass(d, skb, SLUICE_IPV6, &known->pl, known->conn, SLUICE_DIR_ORIGINAL);
 }

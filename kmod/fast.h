@@ -4,14 +4,17 @@
 
 #include <linux/skbuff.h>
 
+#include "core/plain.h"
+
 struct sluice_conn;
 struct sluice_device;
 
 /* What the attempt found out, for sluice_path(): it need not look again. */
 struct sluice_known {
-	struct sluice_conn *conn; /* valid when looked is set; NULL: there is none */
-	bool looked;
-	u8 dir;
+	struct sluice_conn *conn; /* when plain; NULL: there is none */
+	struct sluice_plain pl; /* likewise */
+	bool plain;
+	u8 dir; /* with conn */
 };
 
 /*
@@ -20,5 +23,9 @@ struct sluice_known {
  */
 bool sluice_fast4(struct sluice_device *d, struct sk_buff *skb, struct sluice_known *known);
 bool sluice_fast6(struct sluice_device *d, struct sk_buff *skb, struct sluice_known *known);
+
+/* The same for the first packet of a connection that was just made, with known->conn set. */
+bool sluice_fast_first(struct sluice_device *d, struct sk_buff *skb, u8 family,
+		       const struct sluice_known *known);
 
 #endif

@@ -47,7 +47,7 @@ static noinline unsigned int ingress(struct sluice_device *d, struct sk_buff *sk
 				     const struct sluice_known *known,
 				     const struct nf_hook_state *state)
 {
-	struct sluice_ctx x;
+	struct sluice_ctx x SLUICE_UNINIT;
 
 	x.sn = d->sn;
 	x.skb = skb;
@@ -62,8 +62,8 @@ static noinline unsigned int ingress(struct sluice_device *d, struct sk_buff *sk
 
 unsigned int sluice_hook_ingress(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
+	struct sluice_known known SLUICE_UNINIT;
 	struct sluice_device *d = priv;
-	struct sluice_known known;
 
 	if (unlikely(skb->pkt_type == PACKET_OTHERHOST))
 		return NF_ACCEPT; /* the stack drops it */
@@ -94,7 +94,7 @@ static unsigned int pre_routing(struct sluice_net *sn, struct sk_buff *skb,
 	x.dev = sluice_device_find(sn, state->in);
 	if (x.dev && !reassembled)
 		return NF_ACCEPT;
-	x.known.looked = false;
+	x.known.plain = false;
 	x.family = family;
 	x.sn = sn;
 	x.skb = skb;
@@ -122,7 +122,7 @@ static unsigned int local_out(struct sluice_net *sn, struct sk_buff *skb,
 	if (handled(skb))
 		return NF_ACCEPT;
 	x.dev = NULL;
-	x.known.looked = false;
+	x.known.plain = false;
 	x.family = family;
 	x.sn = sn;
 	x.skb = skb;

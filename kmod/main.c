@@ -5,6 +5,7 @@
 
 #include "conn.h"
 #include "device.h"
+#include "hash.h"
 #include "net.h"
 #include "netlink.h"
 #include "uapi/sluice.h"
@@ -13,6 +14,7 @@ static int __init sluice_init(void)
 {
 	int err;
 
+	sluice_hash_module_init();
 	err = sluice_conns_module_init();
 	if (err)
 		return err;

@@ -2,7 +2,6 @@
 #include <linux/inetdevice.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
-#include <linux/random.h>
 #include <net/addrconf.h>
 #include <net/ip6_route.h>
 #include <net/route.h>
@@ -12,6 +11,7 @@
 #include "conn_view.h"
 #include "device.h"
 #include "endpoint.h"
+#include "hash.h"
 #include "net.h"
 #include "netlink.h"
 #include "path.h"
@@ -188,14 +188,19 @@ void sluice_decide(struct sluice_net *sn, const struct sluice_query *q, struct s
 	judge(sn, rev, t, &d->reply.src, port, flags, src_ep, d->dst_ep, &d->judgement);
 }
 
-static void send_event(struct sluice_ctx *x, const struct sluice_conn *c, u8 type)
+/* Apart: the common case, nobody listening, does not pay for the view. */
+static noinline void build_event(struct sluice_ctx *x, const struct sluice_conn *c, u8 type)
 {
 	struct sluice_conn_view v;
 
-	if (!sluice_events_wanted(x->sn))
-		return;
 	sluice_conn_view(c, &v);
 	sluice_event_send(x->sn, type, &v);
+}
+
+static void send_event(struct sluice_ctx *x, const struct sluice_conn *c, u8 type)
+{
+	if (unlikely(sluice_events_wanted(x->sn)))
+		build_event(x, c, type);
 }
 
 /*
@@ -314,15 +319,14 @@ enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 si
 /* A packet of a connection that may pass: count, translate, hand on. */
 static enum sluice_act forward(struct sluice_ctx *x, struct sluice_conn *c, u8 dir)
 {
-	struct sluice_tuple to, reverse;
-	bool dst_changed = false;
+	struct sluice_tuple to;
+	bool dst_changed;
 
 	c->packets[dir]++;
 	c->bytes[dir] += x->skb->len;
 
 	if (test_bit(SLUICE_CONN_BIT_NAT, &c->bits)) {
-		sluice_conn_tuple(c, !dir, &reverse);
-		sluice_tuple_invert(&to, &reverse);
+		sluice_conn_target(c, dir, &to);
 		dst_changed = !sluice_addr_equal(&to.dst, &x->pkt.tuple.dst);
 		if (sluice_translate(x->skb, &x->pkt, &to))
 			return sluice_drop(x, SLUICE_REASON_NO_MEMORY);
@@ -424,14 +428,14 @@ static enum sluice_act first(struct sluice_ctx *x)
 	struct sluice_query q = {
 		.tuple = &x->pkt.tuple,
 		.dev = x->dev,
-		.random = get_random_u32(),
+		.random = sluice_random_u32(),
 		.port = x->pkt.port,
 		.from = x->from,
 	};
 	u8 proto = x->pkt.tuple.proto;
+	struct sluice_decision d SLUICE_UNINIT;
+	struct sluice_conn_init in SLUICE_UNINIT;
 	struct sluice_tcp_dir unused[2];
-	struct sluice_conn_init in;
-	struct sluice_decision d;
 	struct sluice_conn *c;
 	bool raced;
 	u8 dir;
@@ -507,6 +511,9 @@ static enum sluice_act first(struct sluice_ctx *x)
 		return forward(x, c, dir);
 	}
 	send_event(x, c, SLUICE_EVENT_NEW);
+	x->known.conn = c;
+	if (x->known.plain && sluice_fast_first(x->dev, x->skb, x->family, &x->known))
+		return SLUICE_ACT_STOLEN;
 	return forward(x, c, SLUICE_DIR_ORIGINAL);
 }
 
@@ -543,6 +550,13 @@ enum sluice_act sluice_path(struct sluice_ctx *x)
 	struct sluice_conn *c;
 	u8 dir;
 
+	if (x->known.plain) {
+		sluice_plain_packet(x->skb->data, x->family, &x->known.pl, &x->pkt);
+		c = x->known.conn;
+		if (c)
+			return known(x, c, x->known.dir);
+		goto unknown;
+	}
 	switch (parse(x)) {
 	case SLUICE_PARSE_OK:
 		break;
@@ -561,14 +575,10 @@ enum sluice_act sluice_path(struct sluice_ctx *x)
 
 	if (x->pkt.flags & SLUICE_PACKET_ICMP_ERROR)
 		return sluice_icmp_error(x);
-	if (x->known.looked) {
-		c = x->known.conn;
-		dir = x->known.dir;
-	} else {
-		c = sluice_conn_find(x->sn->conns, &x->pkt.tuple, &dir);
-	}
+	c = sluice_conn_find(x->sn->conns, &x->pkt.tuple, &dir);
 	if (c)
 		return known(x, c, dir);
+unknown:
 	if (stays_on_link(x)) {
 		/* A closed pod may find its neighbours, and that is all. */
 		if (x->from == SLUICE_FROM_POD && !(x->pkt.flags & SLUICE_PACKET_LINK_CONTROL)) {
@@ -631,7 +641,7 @@ void sluice_trace(struct sluice_net *sn, const struct sluice_tuple *t,
 {
 	struct sluice_query q = {
 		.tuple = t,
-		.random = get_random_u32(),
+		.random = sluice_random_u32(),
 		.port = ntohs(t->dport),
 		.from = SLUICE_FROM_OUTSIDE,
 	};

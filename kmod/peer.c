@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/bitmap.h>
-#include <linux/jhash.h>
 #include <linux/slab.h>
 
+#include "hash.h"
 #include "peer.h"
 
-static u32 peer_hash(const struct sluice_hash *h, const struct sluice_addr *addr, u8 family,
-		     u8 plen)
+static __always_inline u32 peer_hash(const struct sluice_hash *h, const struct sluice_addr *addr,
+				     u8 family, u8 plen)
 {
-	u32 last = (u32)family << 8 | plen;
-
-	if (family == SLUICE_IPV4)
-		return jhash_2words((__force u32)addr->w[0], last, h->seed);
-	return jhash2((__force const u32 *)addr->w, 4, h->seed ^ last);
+	return sluice_hash_addr(addr, family, (u32)family << 8 | plen, h->seed);
 }
 
 static bool peer_is(const struct sluice_peer *p, const struct sluice_addr *addr, u8 family, u8 plen)
@@ -20,8 +16,10 @@ static bool peer_is(const struct sluice_peer *p, const struct sluice_addr *addr,
 	return p->plen == plen && p->family == family && sluice_addr_equal(&p->addr, addr);
 }
 
-static const struct sluice_peer *find_exact(const struct sluice_hash *h, u32 revision,
-					    const struct sluice_addr *addr, u8 family, u8 plen)
+static __always_inline const struct sluice_peer *find_exact(const struct sluice_hash *h,
+							    u32 revision,
+							    const struct sluice_addr *addr,
+							    u8 family, u8 plen)
 {
 	const struct sluice_buckets *b = sluice_hash_buckets(h);
 	u32 hash = peer_hash(h, addr, family, plen);
@@ -30,7 +28,9 @@ static const struct sluice_peer *find_exact(const struct sluice_hash *h, u32 rev
 	sluice_hash_for_each(link, h, b, hash) {
 		const struct sluice_peer *p = container_of(link, struct sluice_peer, node.link);
 
-		if (link->hash == hash && peer_is(p, addr, family, plen) &&
+		if (link->hash == hash && p->plen == plen && p->family == family &&
+		    p->addr.w[0] == addr->w[0] &&
+		    (family == SLUICE_IPV4 || sluice_addr_equal(&p->addr, addr)) &&
 		    sluice_node_visible(&p->node, revision))
 			return p;
 	}
@@ -42,27 +42,43 @@ static struct sluice_plens *plens_of(struct sluice_net *sn, u8 family)
 	return &sn->plens[family == SLUICE_IPV6];
 }
 
+static __always_inline u32 peer_class(struct sluice_net *sn, u32 revision, struct sluice_addr addr,
+				      u8 family)
+{
+	const struct sluice_plens *plens = plens_of(sn, family);
+	int word = family == SLUICE_IPV4 ? 0 : BITS_TO_LONGS(SLUICE_PLENS) - 1;
+
+	/* Longest first. Each step masks what the one before left. */
+	for (; word >= 0; word--) {
+		unsigned long bits = READ_ONCE(plens->used[word]);
+
+		while (bits) {
+			u32 bit = __fls(bits), plen = word * BITS_PER_LONG + bit;
+			const struct sluice_peer *p;
+
+			if (plen < sluice_family_bits(family))
+				sluice_addr_mask(&addr, plen);
+			p = find_exact(&sn->peers.hash, revision, &addr, family, plen);
+			if (p)
+				return p->class;
+			bits &= ~BIT(bit);
+		}
+	}
+	return 0;
+}
+
+/* One copy for each family: where the compiler knows it, an IPv4 address is one word. */
+static noinline u32 peer_class6(struct sluice_net *sn, u32 revision, const struct sluice_addr *addr)
+{
+	return peer_class(sn, revision, *addr, SLUICE_IPV6);
+}
+
 u32 sluice_peer_class(struct sluice_net *sn, u32 revision, const struct sluice_addr *addr,
 		      u8 family)
 {
-	const struct sluice_plens *plens = plens_of(sn, family);
-	unsigned long size = SLUICE_PLENS, plen;
-	struct sluice_addr masked = *addr;
-
-	/* Longest first. Each step masks what the one before left. */
-	while (size) {
-		const struct sluice_peer *p;
-
-		plen = find_last_bit(plens->used, size);
-		if (plen >= size)
-			break;
-		sluice_addr_mask(&masked, plen);
-		p = find_exact(&sn->peers.hash, revision, &masked, family, plen);
-		if (p)
-			return p->class;
-		size = plen;
-	}
-	return 0;
+	if (family != SLUICE_IPV4)
+		return peer_class6(sn, revision, addr);
+	return peer_class(sn, revision, (struct sluice_addr){ .w = { addr->w[0] } }, SLUICE_IPV4);
 }
 
 static void find_versions(struct sluice_net *sn, const struct sluice_peer_args *a, u32 hash,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <linux/jhash.h>
 #include <linux/slab.h>
 
+#include "hash.h"
 #include "rule.h"
 
 const struct sluice_rule_name *sluice_rule_find(struct sluice_net *sn, u32 revision, u32 id)
 {
 	const struct sluice_hash *h = &sn->rules.hash;
 	const struct sluice_buckets *b = sluice_hash_buckets(h);
-	u32 hash = jhash_1word(id, h->seed);
+	u32 hash = sluice_hash_u32(id, h->seed);
 	struct sluice_link *link;
 
 	sluice_hash_for_each(link, h, b, hash) {
@@ -28,7 +28,7 @@ static void find_versions(struct sluice_net *sn, u32 id, struct sluice_versions 
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed)) {
+	sluice_hash_for_each(link, h, b, sluice_hash_u32(id, h->seed)) {
 		struct sluice_rule_name *r = container_of(link, struct sluice_rule_name, node.link);
 
 		if (r->id == id)
@@ -71,7 +71,7 @@ int sluice_rule_set(struct sluice_net *sn, const struct sluice_rule_args *a)
 	memcpy(strings, a->rule, a->rule_len);
 	r->rule = strings;
 	r->id = a->id;
-	r->node.link.hash = jhash_1word(a->id, sn->rules.hash.seed);
+	r->node.link.hash = sluice_hash_u32(a->id, sn->rules.hash.seed);
 	sluice_table_put(sn, &sn->rules, &v, &r->node);
 	return 0;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <linux/jhash.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
 
+#include "hash.h"
 #include "ruleset.h"
 
 const struct sluice_ruleset *sluice_ruleset_find(struct sluice_net *sn, u32 revision, u32 id)
@@ -12,7 +12,7 @@ const struct sluice_ruleset *sluice_ruleset_find(struct sluice_net *sn, u32 revi
 	const struct sluice_buckets *b = sluice_hash_buckets(h);
 	struct sluice_link *link;
 
-	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed)) {
+	sluice_hash_for_each(link, h, b, sluice_hash_u32(id, h->seed)) {
 		const struct sluice_ruleset_entry *e =
 			container_of(link, struct sluice_ruleset_entry, node.link);
 
@@ -29,7 +29,7 @@ static void find_versions(struct sluice_net *sn, u32 id, struct sluice_versions 
 	struct sluice_link *link;
 
 	memset(v, 0, sizeof(*v));
-	sluice_hash_for_each(link, h, b, jhash_1word(id, h->seed)) {
+	sluice_hash_for_each(link, h, b, sluice_hash_u32(id, h->seed)) {
 		struct sluice_ruleset_entry *e =
 			container_of(link, struct sluice_ruleset_entry, node.link);
 
@@ -90,7 +90,7 @@ static int upload_complete(struct sluice_net *sn, struct sluice_ruleset_entry *e
 		sluice_table_keep(sn, &sn->rulesets, &v);
 	} else {
 		list_del(&e->node.txn);
-		e->node.link.hash = jhash_1word(e->id, sn->rulesets.hash.seed);
+		e->node.link.hash = sluice_hash_u32(e->id, sn->rulesets.hash.seed);
 		sluice_table_put(sn, &sn->rulesets, &v, &e->node);
 	}
 	return 0;

@@ -24,9 +24,7 @@ struct sluice_vip {
 
 static u32 vip_hash(const struct sluice_hash *h, const struct sluice_addr *addr, u8 family)
 {
-	if (family == SLUICE_IPV4)
-		return jhash_1word((__force u32)addr->w[0], h->seed);
-	return jhash2((__force const u32 *)addr->w, 4, h->seed);
+	return sluice_hash_addr(addr, family, family, h->seed);
 }
 
 static struct sluice_vip *vip_find(const struct sluice_hash *h, const struct sluice_addr *addr,

@@ -14,9 +14,8 @@
 #ifndef SLUICE_KMOD_SERVICE_H
 #define SLUICE_KMOD_SERVICE_H
 
-#include <linux/jhash.h>
-
 #include "core/service.h"
+#include "hash.h"
 #include "net.h"
 #include "table.h"
 
@@ -48,9 +47,7 @@ static inline u32 sluice_service_hash(const struct sluice_hash *h,
 {
 	u32 last = (__force u32)key->port << 16 | (u32)key->proto << 8 | key->family;
 
-	if (key->family == SLUICE_IPV4)
-		return jhash_2words((__force u32)key->addr.w[0], last, h->seed);
-	return jhash2((__force const u32 *)key->addr.w, 4, h->seed ^ last);
+	return sluice_hash_addr(&key->addr, key->family, last, h->seed);
 }
 
 static inline bool sluice_service_key_equal(const struct sluice_service_key *a,

@@ -14,6 +14,9 @@
 #endif
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* A function that is large, and called from several places. */
+#define sluice_outline static __always_inline
+
 #define sluice_htons(x) ((__be16)__builtin_bswap16(x))
 #define sluice_ntohs(x) __builtin_bswap16(x)
 #define sluice_htonl(x) ((__be32)__builtin_bswap32(x))

@@ -8,6 +8,9 @@
 #include <linux/types.h>
 #include <asm/byteorder.h>
 
+/* A function that is large, and called from several places. */
+#define sluice_outline static noinline __maybe_unused
+
 #define sluice_htons(x) htons(x)
 #define sluice_ntohs(x) ntohs(x)
 #define sluice_htonl(x) htonl(x)

@@ -16,6 +16,9 @@
 #define __force
 #endif
 
+/* A function that is large, and called from several places. */
+#define sluice_outline static __attribute__((noinline, unused))
+
 #define sluice_htons(x) htons(x)
 #define sluice_ntohs(x) ntohs(x)
 #define sluice_htonl(x) htonl(x)

@@ -70,8 +70,12 @@ ENTRY int packet(const void *data, __u32 len, __u32 wire, __u8 family, struct sl
 	return sluice_packet_parse(data, len, wire, family, pkt);
 }
 
-ENTRY int plain(const void *data, __u32 len, __u32 wire, __u8 family, struct sluice_plain *pl)
+ENTRY int plain(const void *data, __u32 len, __u8 family, struct sluice_plain *pl,
+		struct sluice_packet *pkt)
 {
-	return family == SLUICE_IPV4 ? sluice_plain4(data, len, wire, pl) :
-				       sluice_plain6(data, len, wire, pl);
+	if (!(family == SLUICE_IPV4 ? sluice_plain4(data, len, len, pl) :
+				      sluice_plain6(data, len, len, pl)))
+		return 0;
+	sluice_plain_packet(data, family, pl, pkt);
+	return 1;
 }

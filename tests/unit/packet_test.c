@@ -434,8 +434,8 @@ static void test_icmp_errors(void)
 static void check_plain(const uint8_t *data, uint32_t len, uint32_t wire, uint8_t family)
 {
 	uint32_t l3 = family == SLUICE_IPV4 ? 20 : 40;
+	struct sluice_packet pkt, same;
 	struct sluice_plain pl = { 0 };
-	struct sluice_packet pkt;
 	uint8_t *window = malloc(len ? len : 1);
 	bool plain, looks;
 	int ret;
@@ -452,14 +452,10 @@ static void check_plain(const uint8_t *data, uint32_t len, uint32_t wire, uint8_
 	free(window);
 	if (!plain || !looks)
 		return;
-	check(pl.proto == pkt.tuple.proto && pl.ttl == pkt.ttl && pl.sport == pkt.tuple.sport &&
-		      pl.dport == pkt.tuple.dport && pkt.flags == SLUICE_PACKET_PORTS,
-	      "plain and parser differ");
-	if (pl.proto == SLUICE_PROTO_TCP)
-		check(pl.l4.seq == pkt.l4.seq && pl.l4.ack == pkt.l4.ack &&
-			      pl.l4.len == pkt.l4.len && pl.l4.win == pkt.l4.win &&
-			      pl.l4.flags == pkt.l4.flags,
-		      "plain and parser differ about TCP");
+	memset(&same, 0xaa, sizeof(same)); /* as parse() does */
+	sluice_plain_packet(data, family, &pl, &same);
+	same.need = pkt.need; /* says how far the parser had to look */
+	check(!memcmp(&same, &pkt, sizeof(same)), "plain and parser differ");
 }
 
 static void test_plain(void)
