@@ -541,12 +541,19 @@ static int parse(struct sluice_ctx *x)
 enum sluice_act sluice_path(struct sluice_ctx *x)
 {
 	struct sluice_conn *c;
+	int ret = parse(x);
 	u8 dir;
 
-	switch (parse(x)) {
+	if (unlikely(ret == SLUICE_PARSE_FRAGMENT) && x->at != SLUICE_AT_INGRESS) {
+		if (!sluice_reassemble(x))
+			return SLUICE_ACT_STOLEN;
+		ret = parse(x);
+	}
+	switch (ret) {
 	case SLUICE_PARSE_OK:
 		break;
 	case SLUICE_PARSE_FRAGMENT:
+		/* Still one: its headers are cut, or it says that more follow and does not end on 8 bytes. */
 		if (x->at != SLUICE_AT_INGRESS)
 			return sluice_drop(x, SLUICE_REASON_FRAGMENT);
 		sluice_count(x->sn, fragments);
