@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/netdevice.h>
@@ -53,6 +54,12 @@ unsigned int sluice_hook_ingress(void *priv, struct sk_buff *skb, const struct n
 		return NF_ACCEPT; /* ARP; nothing else leaves a pod's link */
 	if (skb->pkt_type == PACKET_OTHERHOST)
 		return NF_ACCEPT; /* the stack drops it */
+	if (skb_vlan_tag_present(skb)) {
+		/* Another network's: the stack gives it to that VLAN's interface, or drops it. */
+		if (skb_vlan_tag_get_id(skb))
+			return NF_ACCEPT;
+		__vlan_hwaccel_clear_tag(skb); /* a priority alone, which must not leave again */
+	}
 
 	x.sn = d->sn;
 	x.skb = skb;

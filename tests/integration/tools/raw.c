@@ -213,6 +213,9 @@ static bool put_shape(const char *shape, struct packet *p, const struct options 
 
 	if (!strcmp(shape, "udp")) { /* a good one: for spoofed and martian addresses */
 		make_udp(p, o, 16);
+	} else if (!strcmp(shape, "udp-unsummed")) { /* a good one without a checksum (IPv4) */
+		make_udp(p, o, 16);
+		put16(p->bytes + p->l4 + 6, 0);
 	} else if (!strcmp(shape, "tcp")) { /* flags, seq and ack as given */
 		make_tcp(p, o, o->flags, 0);
 	} else if (!strcmp(shape, "tcp-data")) {
