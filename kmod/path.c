@@ -276,6 +276,21 @@ static enum sluice_verdict rejudge(struct sluice_ctx *x, struct sluice_conn *c)
 	return SLUICE_VERDICT_DENY;
 }
 
+/*
+ * A translated packet that the stack carries on is routed by who sent it, as if it were translated
+ * behind routing: our own address as its source, or one that strict reverse path filtering looks
+ * for elsewhere (a service's), the stack would take for forged. IPv6 has no such check. On failure the
+ * stack tries itself, and says why not.
+ */
+static void route_by_sender(struct sluice_ctx *x)
+{
+	const struct iphdr *iph = ip_hdr(x->skb);
+
+	if (x->family == SLUICE_IPV4 && iph->saddr != x->pkt.tuple.src.w[0])
+		ip_route_input_noref(x->skb, iph->daddr, x->pkt.tuple.src.w[0], iph->tos,
+				     x->skb->dev);
+}
+
 enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 side,
 			      const struct sluice_tuple *to, bool dst_changed)
 {
@@ -295,6 +310,8 @@ enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 si
 				return SLUICE_ACT_ERROR;
 			}
 		}
+		if (x->at == SLUICE_AT_PRE_ROUTING)
+			route_by_sender(x);
 		sluice_count(x->sn, stack);
 		return SLUICE_ACT_HANDLED;
 	}
@@ -315,6 +332,7 @@ enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 si
 		break;
 	}
 	}
+	route_by_sender(x);
 	sluice_count(x->sn, stack);
 	return SLUICE_ACT_HANDLED;
 }
