@@ -211,12 +211,14 @@ static __always_inline void sluice_tuple_addrs6(struct sluice_tuple *t, const __
 
 /*
  * The packet embedded in an ICMP error: its IP header and at least 8 bytes of transport (RFC 792,
- * RFC 4443). It may be cut, so its own lengths are not checked against it.
+ * RFC 4443). It may be cut, so its own lengths are not checked against it. It may be a fragment; only
+ * the first has ports, the others get a tuple with both zero, which is no connection's.
  */
 static __always_inline int sluice_parse_inner(const __u8 *p, __u32 len, __u32 wire, __u32 off,
 					      struct sluice_packet *pkt)
 {
 	struct sluice_tuple *t = &pkt->inner;
+	__u16 fragment = 0; /* its offset */
 	__u8 proto, version;
 	__u32 l4;
 	int ret;
@@ -235,15 +237,23 @@ static __always_inline int sluice_parse_inner(const __u8 *p, __u32 len, __u32 wi
 		l4 = off + (p[off] & 15) * 4u;
 		proto = p[off + 9];
 		sluice_tuple_addrs4(t, p + off);
-		if (sluice_load16(p + off + 6) & 0x1fff)
-			return SLUICE_PARSE_MALFORMED; /* not the first fragment: no ports */
+		fragment = sluice_load16(p + off + 6) & 0x1fff;
 	} else {
 		proto = p[off + 6];
 		l4 = off + 40;
 		sluice_tuple_addrs6(t, p + off);
 		ret = sluice_ip6_chain(p, len, wire, &l4, &proto, &pkt->need);
-		if (ret == SLUICE_PARSE_FRAGMENT)
-			return SLUICE_PARSE_MALFORMED;
+		if (ret == SLUICE_PARSE_FRAGMENT) {
+			pkt->need = l4 + 8;
+			if (pkt->need > wire)
+				return SLUICE_PARSE_MALFORMED;
+			if (pkt->need > len)
+				return SLUICE_PARSE_MORE;
+			fragment = sluice_load16(p + l4 + 2) & 0xfff8;
+			proto = p[l4];
+			l4 += 8;
+			ret = SLUICE_PARSE_OK;
+		}
 		if (ret != SLUICE_PARSE_OK)
 			return ret;
 	}
@@ -256,6 +266,8 @@ static __always_inline int sluice_parse_inner(const __u8 *p, __u32 len, __u32 wi
 		return SLUICE_PARSE_MALFORMED;
 	if (pkt->need > len)
 		return SLUICE_PARSE_MORE;
+	if (fragment)
+		return SLUICE_PARSE_OK;
 	switch (proto) {
 	case SLUICE_PROTO_TCP:
 	case SLUICE_PROTO_UDP:

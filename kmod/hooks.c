@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter_ipv4.h>
 #include <linux/netfilter_ipv6.h>
 #include <net/ip.h>
-#include <net/netfilter/ipv4/nf_defrag_ipv4.h>
-#include <net/netfilter/ipv6/nf_defrag_ipv6.h>
 #include <net/netfilter/nf_conntrack.h>
 
 #include "device.h"
@@ -67,6 +66,12 @@ unsigned int sluice_hook_ingress(void *priv, struct sk_buff *skb, const struct n
 
 	if (unlikely(skb->pkt_type == PACKET_OTHERHOST))
 		return NF_ACCEPT; /* the stack drops it */
+	if (unlikely(skb_vlan_tag_present(skb))) {
+		/* Another network's: the stack gives it to that VLAN's interface, or drops it. */
+		if (skb_vlan_tag_get_id(skb))
+			return NF_ACCEPT;
+		__vlan_hwaccel_clear_tag(skb); /* a priority alone, which must not leave again */
+	}
 	if (skb->protocol == htons(ETH_P_IP)) {
 		if (likely(sluice_fast4(d, skb, &known)))
 			return NF_STOLEN;
@@ -81,18 +86,18 @@ unsigned int sluice_hook_ingress(void *priv, struct sk_buff *skb, const struct n
 }
 
 /*
- * Two kinds of packets get here unjudged: those whose fragments ingress let through, and those of
+ * Two kinds of packets get here unjudged: fragments, which ingress let through, and those of
  * interfaces that are neither a pod's nor an uplink, which must not be a way around policy.
  */
 static unsigned int pre_routing(struct sluice_net *sn, struct sk_buff *skb,
-				const struct nf_hook_state *state, u8 family, bool reassembled)
+				const struct nf_hook_state *state, u8 family, bool fragment)
 {
 	struct sluice_ctx x;
 
 	if (handled(skb) || (state->in->flags & IFF_LOOPBACK))
 		return NF_ACCEPT;
 	x.dev = sluice_device_find(sn, state->in);
-	if (x.dev && !reassembled)
+	if (x.dev && !fragment)
 		return NF_ACCEPT;
 	x.known.plain = false;
 	x.family = family;
@@ -106,12 +111,13 @@ static unsigned int pre_routing(struct sluice_net *sn, struct sk_buff *skb,
 
 static unsigned int pre_routing4(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
-	return pre_routing(priv, skb, state, SLUICE_IPV4, IPCB(skb)->frag_max_size);
+	return pre_routing(priv, skb, state, SLUICE_IPV4, ip_is_fragment(ip_hdr(skb)));
 }
 
 static unsigned int pre_routing6(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
-	return pre_routing(priv, skb, state, SLUICE_IPV6, IP6CB(skb)->frag_max_size);
+	/* Whether an extension header is a fragment's only the parser knows; another is the stack's again. */
+	return pre_routing(priv, skb, state, SLUICE_IPV6, ipv6_ext_hdr(ipv6_hdr(skb)->nexthdr));
 }
 
 static unsigned int local_out(struct sluice_net *sn, struct sk_buff *skb,
@@ -142,8 +148,11 @@ static unsigned int local_out6(void *priv, struct sk_buff *skb, const struct nf_
 	return local_out(priv, skb, state, SLUICE_IPV6);
 }
 
-/* Behind reassembly (-400), before anybody else who might track or translate (raw: -300). */
-#define SLUICE_HOOK_PRIORITY (NF_IP_PRI_CONNTRACK_DEFRAG + 10)
+/*
+ * Before nf_conntrack's reassembly (-400), which does not say what it drops: what it sees afterwards
+ * is whole.
+ */
+#define SLUICE_HOOK_PRIORITY (NF_IP_PRI_CONNTRACK_DEFRAG - 10)
 
 static const struct nf_hook_ops templates[] = {
 	{
@@ -184,37 +193,21 @@ int sluice_hooks_register(struct sluice_net *sn)
 		return -ENOMEM;
 	for (i = 0; i < ARRAY_SIZE(templates); i++)
 		ops[i].priv = sn;
-	err = nf_defrag_ipv4_enable(net);
-	if (err)
-		goto free;
-	err = nf_defrag_ipv6_enable(net);
-	if (err)
-		goto defrag4;
 	err = nf_register_net_hooks(net, ops, ARRAY_SIZE(templates));
-	if (err)
-		goto defrag6;
+	if (err) {
+		kfree(ops);
+		return err;
+	}
 	sn->hooks = ops;
 	return 0;
-
-defrag6:
-	nf_defrag_ipv6_disable(net);
-defrag4:
-	nf_defrag_ipv4_disable(net);
-free:
-	kfree(ops);
-	return err;
 }
 
 /* Packets may still be in them until a grace period has passed. */
 void sluice_hooks_unregister(struct sluice_net *sn)
 {
-	struct net *net = sluice_net_of(sn);
-
 	if (!sn->hooks)
 		return;
-	nf_unregister_net_hooks(net, sn->hooks, ARRAY_SIZE(templates));
-	nf_defrag_ipv6_disable(net);
-	nf_defrag_ipv4_disable(net);
+	nf_unregister_net_hooks(sluice_net_of(sn), sn->hooks, ARRAY_SIZE(templates));
 	kfree(sn->hooks);
 	sn->hooks = NULL;
 }

@@ -227,8 +227,12 @@ static unsigned long pod_side(struct sluice_device *d)
 	return (unsigned long)sluice_device_get(d) | SLUICE_SIDE_POD;
 }
 
-/* Policy changed since the connection was judged. */
-static bool rejudge(struct sluice_ctx *x, struct sluice_conn *c)
+/*
+ * Policy changed since the connection was judged. ALLOW; or DENY, then it is a negative entry now; or
+ * NONE: one of our pods has come to an end that was elsewhere, or nowhere, when the connection was
+ * made. Nothing that it knows of that end holds; the packet is a first one.
+ */
+static enum sluice_verdict rejudge(struct sluice_ctx *x, struct sluice_conn *c)
 {
 	struct sluice_net *sn = x->sn;
 	const struct sluice_endpoint *ep[2] = { NULL, NULL };
@@ -244,8 +248,12 @@ static bool rejudge(struct sluice_ctx *x, struct sluice_conn *c)
 	for (i = 0; i < 2; i++) {
 		unsigned long side = READ_ONCE(c->side[i]);
 
-		if ((side & SLUICE_SIDE_MASK) != SLUICE_SIDE_POD)
+		if ((side & SLUICE_SIDE_MASK) != SLUICE_SIDE_POD) {
+			if (sluice_endpoint_find_addr(sn, rev, i ? &reply.src : &orig.src,
+						      orig.family))
+				return SLUICE_VERDICT_NONE;
 			continue;
+		}
 		ep[i] = sluice_device_endpoint((void *)(side & ~SLUICE_SIDE_MASK), rev);
 		if (!ep[i]) /* the pod is gone from the state, though not yet from the node */
 			flags |= i ? SLUICE_JUDGE_DST_CLOSED : SLUICE_JUDGE_SRC_CLOSED;
@@ -266,11 +274,26 @@ static bool rejudge(struct sluice_ctx *x, struct sluice_conn *c)
 	sluice_count(sn, rejudged);
 	sluice_conn_rejudged(c, &j, gen);
 	if (j.verdict == SLUICE_VERDICT_ALLOW)
-		return true;
+		return SLUICE_VERDICT_ALLOW;
 	sluice_conn_deny(sn->conns, c);
 	sluice_count(sn, cut);
 	send_event(x, c, SLUICE_EVENT_DENIED);
-	return false;
+	return SLUICE_VERDICT_DENY;
+}
+
+/*
+ * A translated packet that the stack carries on is routed by who sent it, as if it were translated
+ * behind routing: our own address as its source, or one that strict reverse path filtering looks
+ * for elsewhere (a service's), the stack would take for forged. IPv6 has no such check. On failure the
+ * stack tries itself, and says why not.
+ */
+static void route_by_sender(struct sluice_ctx *x)
+{
+	const struct iphdr *iph = ip_hdr(x->skb);
+
+	if (x->family == SLUICE_IPV4 && iph->saddr != x->pkt.tuple.src.w[0])
+		ip_route_input_noref(x->skb, iph->daddr, x->pkt.tuple.src.w[0], iph->tos,
+				     x->skb->dev);
 }
 
 enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 side,
@@ -292,6 +315,8 @@ enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 si
 				return SLUICE_ACT_ERROR;
 			}
 		}
+		if (x->at == SLUICE_AT_PRE_ROUTING)
+			route_by_sender(x);
 		sluice_count(x->sn, stack);
 		return SLUICE_ACT_HANDLED;
 	}
@@ -312,6 +337,7 @@ enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 si
 		break;
 	}
 	}
+	route_by_sender(x);
 	sluice_count(x->sn, stack);
 	return SLUICE_ACT_HANDLED;
 }
@@ -344,16 +370,18 @@ static bool backend_stale(struct sluice_net *sn, const struct sluice_conn *c)
 
 /*
  * A connection whose backend left its service. An established TCP or SCTP connection goes on to its
- * end, as with kube-proxy: the pod may be terminating gracefully. Anything else starts over.
+ * end, as with kube-proxy: the pod may be terminating gracefully. Anything else starts over, and so
+ * does a client that opens another connection from the same port: the old one may have an hour to
+ * live, and nobody at its other end.
  */
-static bool starts_over(struct sluice_net *sn, const struct sluice_conn *c, u8 proto)
+static bool starts_over(struct sluice_net *sn, const struct sluice_conn *c, u8 proto, u8 flags)
 {
 	if (!backend_stale(sn, c))
 		return false;
 	if (proto == SLUICE_PROTO_TCP)
-		return c->state == SLUICE_STATE_TCP_SYN_SENT;
+		return c->state == SLUICE_STATE_TCP_SYN_SENT || sluice_tcp_opens(flags);
 	if (proto == SLUICE_PROTO_SCTP)
-		return c->state == SLUICE_STATE_SCTP_INIT;
+		return c->state == SLUICE_STATE_SCTP_INIT || flags == SLUICE_SCTP_INIT;
 	return true;
 }
 
@@ -384,8 +412,17 @@ static enum sluice_act known(struct sluice_ctx *x, struct sluice_conn *c, u8 dir
 		return sluice_drop(x, SLUICE_REASON_SPOOFED_SOURCE);
 	}
 
-	if (unlikely(c->policy_gen != sluice_policy_generation(x->sn)) && !rejudge(x, c))
-		return sluice_drop(x, c->reason);
+	if (unlikely(c->policy_gen != sluice_policy_generation(x->sn))) {
+		switch (rejudge(x, c)) {
+		case SLUICE_VERDICT_ALLOW:
+			break;
+		case SLUICE_VERDICT_NONE:
+			sluice_conn_kill(cs, c);
+			return first(x);
+		default:
+			return sluice_drop(x, c->reason);
+		}
+	}
 
 	if (proto == SLUICE_PROTO_TCP) {
 		if (unlikely(!sluice_tcp_flags_valid(x->pkt.l4.flags)))
@@ -396,7 +433,7 @@ static enum sluice_act known(struct sluice_ctx *x, struct sluice_conn *c, u8 dir
 		}
 	}
 	if ((bits & BIT(SLUICE_CONN_BIT_SERVICE)) && dir == SLUICE_DIR_ORIGINAL &&
-	    unlikely(starts_over(x->sn, c, proto))) {
+	    unlikely(starts_over(x->sn, c, proto, x->pkt.l4.flags))) {
 		sluice_conn_kill(cs, c);
 		return first(x);
 	}
@@ -548,6 +585,7 @@ static int parse(struct sluice_ctx *x)
 enum sluice_act sluice_path(struct sluice_ctx *x)
 {
 	struct sluice_conn *c;
+	int ret;
 	u8 dir;
 
 	if (x->known.plain) {
@@ -557,10 +595,17 @@ enum sluice_act sluice_path(struct sluice_ctx *x)
 			return known(x, c, x->known.dir);
 		goto unknown;
 	}
-	switch (parse(x)) {
+	ret = parse(x);
+	if (unlikely(ret == SLUICE_PARSE_FRAGMENT) && x->at != SLUICE_AT_INGRESS) {
+		if (!sluice_reassemble(x))
+			return SLUICE_ACT_STOLEN;
+		ret = parse(x);
+	}
+	switch (ret) {
 	case SLUICE_PARSE_OK:
 		break;
 	case SLUICE_PARSE_FRAGMENT:
+		/* Still one: its headers are cut, or it says that more follow and does not end on 8 bytes. */
 		if (x->at != SLUICE_AT_INGRESS)
 			return sluice_drop(x, SLUICE_REASON_FRAGMENT);
 		sluice_count(x->sn, fragments);

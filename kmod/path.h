@@ -36,7 +36,7 @@ enum sluice_from {
 /* Where we met it. */
 enum sluice_hook {
 	SLUICE_AT_INGRESS, /* netdev ingress: may deliver directly */
-	SLUICE_AT_PRE_ROUTING, /* reassembled, or from an interface that is not ours */
+	SLUICE_AT_PRE_ROUTING, /* a fragment, or from an interface that is not ours */
 	SLUICE_AT_LOCAL_OUT,
 };
 
@@ -109,6 +109,12 @@ bool sluice_deliver_route(struct sluice_ctx *x, struct dst_entry *dst);
 unsigned long sluice_resolve_route(struct sluice_ctx *x, struct sluice_conn *c, u8 side,
 				   const struct sluice_tuple *to);
 struct dst_entry *sluice_side_route(struct sluice_conn *c, u8 side, unsigned long value);
+
+/*
+ * fragment.c: takes a fragment in. true: x->skb is the whole packet now, or one that cannot be queued;
+ * either way it is to be parsed again. false: it is gone.
+ */
+bool sluice_reassemble(struct sluice_ctx *x);
 
 /* reject.c: answers with a TCP reset or an ICMP port unreachable, then drops. */
 enum sluice_act sluice_reject(struct sluice_ctx *x, u8 reason);

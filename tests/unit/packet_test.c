@@ -484,6 +484,74 @@ static void test_plain(void)
 	ok_checks("the plain packet is what the parser says");
 }
 
+/*
+ * A router may complain about a fragment; the first one has the ports, the others must not be taken
+ * for a connection's.
+ */
+static void test_icmp_errors_about_fragments(void)
+{
+	uint32_t i;
+
+	for (i = 0; i < 1000; i++) {
+		uint8_t family = i & 1 ? SLUICE_IPV4 : SLUICE_IPV6;
+		bool v6 = family == SLUICE_IPV6;
+		uint32_t l3 = v6 ? 40 : 20, embedded, l4;
+		struct sluice_packet pkt;
+		struct built in, out;
+		uint8_t *h;
+		int ret;
+
+		build(&in, family, protos[v6][tap_below(4)], 0);
+		build(&out, family, v6 ? 58 : 1, 0);
+		if (!v6) {
+			out.data[0] = 0x45;
+			out.l4_off = 20;
+		}
+		h = out.data + l3;
+		random_bytes(h, 8);
+		h[0] = v6 ? 2 : 3;
+		l4 = 8 + in.l4_off;
+		memcpy(h + 8, in.data, in.l4_off);
+		if (v6) {
+			h[8 + 6] = 44;
+			random_bytes(h + l4, 8);
+			h[l4] = in.tuple.proto;
+			put16(h + l4 + 2, 1); /* offset 0, more follow */
+			l4 += 8;
+		} else {
+			put16(h + 8 + 6, 0x2000);
+		}
+		embedded = 8 + tap_below(in.n - in.l4_off - 8 + 1);
+		memcpy(h + l4, in.data + in.l4_off, embedded);
+		out.n = l3 + l4 + embedded;
+		if (v6) {
+			put16(out.data + 4, out.n - 40);
+		} else {
+			put16(out.data + 2, out.n);
+			put16(out.data + 6, 0);
+			ip4_check(out.data);
+		}
+		ret = parse(out.data, out.n, out.n, family, &pkt);
+		check(ret == SLUICE_PARSE_OK && pkt.flags == SLUICE_PACKET_ICMP_ERROR &&
+			      !memcmp(&pkt.inner, &in.tuple, sizeof(in.tuple)) &&
+			      pkt.inner_l4_off == l3 + l4,
+		      "IPv%u proto %u: an error about a first fragment gives %d", family,
+		      in.tuple.proto, ret);
+		put16(h + (v6 ? l4 - 6 : 8 + 6), v6 ? 1600 : 200);
+		ret = parse(out.data, out.n, out.n, family, &pkt);
+		check(ret == SLUICE_PARSE_OK && !pkt.inner.sport && !pkt.inner.dport &&
+			      pkt.inner.proto == in.tuple.proto,
+		      "IPv%u: about a later one gives %d", family, ret);
+		out.n = l3 + l4 - tap_below(8);
+		put16(out.data + (v6 ? 4 : 2), v6 ? out.n - 40 : out.n);
+		if (!v6)
+			ip4_check(out.data);
+		ret = parse(out.data, out.n, out.n, family, &pkt);
+		check(ret == SLUICE_PARSE_MALFORMED, "IPv%u: cut, it gives %d", family, ret);
+	}
+	ok_checks("ICMP errors about fragments name the connection if they can");
+}
+
 /* Anything: no read outside the window (the sanitizer sees), and OK means all headers are there. */
 static void test_noise(void)
 {
@@ -523,6 +591,7 @@ int main(void)
 	test_broken_fields();
 	test_icmp_errors();
 	test_plain();
+	test_icmp_errors_about_fragments();
 	test_noise();
 	return done_testing();
 }

@@ -156,7 +156,7 @@ static void send_question(struct probe *p)
 	if (p->proto != IPPROTO_UDP)
 		buf[p->size - 1] = '\n';
 	if (send(p->fd, buf, p->size, MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
-	    errno != ECONNREFUSED && errno != EHOSTUNREACH)
+	    errno != ECONNREFUSED && errno != EHOSTUNREACH && errno != EMSGSIZE)
 		finish(p, "broken send: %s", strerror(errno));
 }
 
@@ -240,6 +240,8 @@ static void take_error(struct probe *p)
 			finish(p, "broken %s", strerror((int)ee.ee_errno));
 			return;
 		}
+		if (ee.ee_errno == EMSGSIZE) /* the path's MTU: no verdict, it is asked again */
+			return;
 		memcpy(&from, CMSG_DATA(c) + sizeof(ee),
 		       p->family == AF_INET ? sizeof(from.in) : sizeof(from.in6));
 		finish(p, "reject %u/%u %s", ee.ee_type, ee.ee_code, address_text(&from));

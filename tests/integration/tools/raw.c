@@ -213,6 +213,9 @@ static bool put_shape(const char *shape, struct packet *p, const struct options 
 
 	if (!strcmp(shape, "udp")) { /* a good one: for spoofed and martian addresses */
 		make_udp(p, o, 16);
+	} else if (!strcmp(shape, "udp-unsummed")) { /* a good one without a checksum (IPv4) */
+		make_udp(p, o, 16);
+		put16(p->bytes + p->l4 + 6, 0);
 	} else if (!strcmp(shape, "tcp")) { /* flags, seq and ack as given */
 		make_tcp(p, o, o->flags, 0);
 	} else if (!strcmp(shape, "tcp-data")) {
@@ -268,6 +271,9 @@ static bool put_shape(const char *shape, struct packet *p, const struct options 
 		p->len = p->l4 + 4;
 		put16(p->bytes + (v4 ? 2 : 4), v4 ? 24 : 12);
 		seal_ip(p);
+	} else if (!strcmp(shape,
+			   "fragment-odd")) { /* more follow it, but it ends on no 8 bytes (IPv6) */
+		make_fragment(p, o, 64, true, 60);
 	} else if (!strcmp(shape, "fragment-lonely")) { /* a last one without the others */
 		make_fragment(p, o, 1024, false, 64);
 	} else if (!strcmp(shape, "fragment-long")) { /* ends behind 65535 */

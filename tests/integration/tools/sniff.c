@@ -6,7 +6,7 @@
  *
  * Prints "ready", then a line for each IP packet that comes in, until it is killed:
  *
- *	tcp SRC SPORT DST DPORT LENGTH flags=N csum=good|bad|offload
+ *	tcp SRC SPORT DST DPORT LENGTH flags=N csum=good|bad|none|offload
  *	udp|sctp SRC SPORT DST DPORT LENGTH csum=...
  *	other SRC PROTOCOL DST 0 LENGTH		also fragments (protocol 44)
  *
@@ -36,7 +36,7 @@ static const char *checksum(const unsigned char *addrs, size_t naddrs, int proto
 	if (offload)
 		return "offload";
 	if (proto == IPPROTO_UDP && n >= 8 && !l4[6] && !l4[7] && naddrs == 8)
-		return "good"; /* IPv4 may go without */
+		return "none"; /* IPv4 may go without */
 	sum = sum_add(proto + n, addrs, naddrs);
 	sum = sum_add(sum, l4, n);
 	return sum == 0xffff ? "good" : "bad";
