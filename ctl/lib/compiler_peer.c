@@ -23,7 +23,7 @@
  */
 #include "ctl/lib/compiler_internal.h"
 
-/* With more new questions than this, everybody is asked everything instead of one by one. */
+/* With more new questions about pods than this, everybody is asked everything instead of one by one. */
 #define ASK_ALL 16
 
 enum bucket_kind { BUCKET_NS_PAIR, BUCKET_NS, BUCKET_PAIR, BUCKET_NAMESPACE_PAIR, BUCKET_REST };
@@ -270,6 +270,14 @@ void compiler_peer_namespace(struct sluice_compiler *c, const char *ns)
 
 /* ---- questions come and go ---- */
 
+static void classes_changed(struct sluice_compiler *c, struct atom *a)
+{
+	if (a->changed)
+		return;
+	a->changed = true;
+	list_add(&c->changed_atoms, a);
+}
+
 static void bucket_of(struct atom *a)
 {
 	const char *key, *value;
@@ -347,44 +355,76 @@ static void unindex_atom(struct sluice_compiler *c, struct atom *a)
 	}
 }
 
-static void stale_all(struct sluice_compiler *c, const struct atom *block)
+static void stale_all(struct sluice_compiler *c)
 {
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
 
+	for (e = sluice_map_first(&c->peers, &it); e; e = sluice_map_next(&it))
+		make_stale(c, e->value);
+}
+
+static bool has_fresh_block(const struct peer *p)
+{
+	size_t i;
+
+	for (i = 0; p && i < p->n_blocks; i++)
+		if (p->blocks[i].atom->fresh)
+			return true;
+	return false;
+}
+
+/* Those inside of new ipBlocks: one look for each prefix length in use, however many blocks there are. */
+static void stale_in_fresh_blocks(struct sluice_compiler *c)
+{
+	struct sluice_map_entry *e;
+	struct sluice_map_iter it;
+	int plen;
+
 	for (e = sluice_map_first(&c->peers, &it); e; e = sluice_map_next(&it)) {
 		struct peer *p = e->value;
+		const unsigned int *lengths = c->prefix_lengths[p->prefix.family == SLUICE_IPV6];
+		struct sluice_cidr up = p->prefix;
 
-		if (!block ||
-		    (p->prefix.plen >= block->cidr.plen &&
-		     sluice_cidr_contains(&block->cidr, &p->prefix.addr, p->prefix.family)))
+		if (p->unclassified)
+			continue;
+		for (plen = p->prefix.plen; plen >= 0; plen--) {
+			unsigned char key[PEER_KEY];
+
+			if (!lengths[plen])
+				continue;
+			up.plen = plen;
+			sluice_addr_mask(&up.addr, plen);
+			peer_key(&up, key);
+			if (!has_fresh_block(sluice_map_get(&c->peers, key, sizeof(key))))
+				continue;
 			make_stale(c, p);
+			break;
+		}
 	}
 }
 
 static void ask_fresh(struct sluice_compiler *c)
 {
-	size_t i, n = 0;
+	size_t blocks = 0, i;
 
 	for (i = 0; i < c->fresh_atoms.n; i++) {
 		struct atom *a = c->fresh_atoms.v[i];
 
 		index_atom(c, a);
-		a->changed = true;
-		n++;
+		classes_changed(c, a);
+		blocks += a->type == ATOM_BLOCK;
 	}
-	if (n > ASK_ALL)
-		stale_all(c, NULL);
+	if (c->fresh_atoms.n - blocks > ASK_ALL)
+		stale_all(c);
+	else if (blocks)
+		stale_in_fresh_blocks(c);
 	for (i = 0; i < c->fresh_atoms.n; i++) {
 		struct atom *a = c->fresh_atoms.v[i];
 		struct walk w = { c, a };
 
 		a->fresh = false;
-		if (n > ASK_ALL)
-			continue;
-		if (a->type == ATOM_BLOCK)
-			stale_all(c, a);
-		else
+		if (a->type != ATOM_BLOCK && c->fresh_atoms.n - blocks <= ASK_ALL)
 			sluice_model_each(c->model, SLUICE_KIND_POD, a->ns, stale_pod, &w);
 	}
 	c->fresh_atoms.n = 0;
@@ -589,7 +629,7 @@ static struct class *get_class(struct sluice_compiler *c, struct answers *s)
 
 		sluice_grow(a->classes, a->n_classes, a->cap_classes);
 		a->classes[a->n_classes++] = (struct atom_class){ class, s->v[i].value };
-		a->changed = true;
+		classes_changed(c, a);
 	}
 	return class;
 }
@@ -651,7 +691,7 @@ static void drop_dead_classes(struct sluice_compiler *c)
 			for (m = 0; m < a->n_classes && a->classes[m].class != class; m++)
 				;
 			a->classes[m] = a->classes[--a->n_classes];
-			a->changed = true;
+			classes_changed(c, a);
 		}
 		key = sluice_zalloc(class->n_answers * 2 * sizeof(*key));
 		class_key(class->answers, class->n_answers, key);
@@ -696,7 +736,7 @@ void compiler_peer_update(struct sluice_compiler *c)
 {
 	struct answers scratch = { 0 };
 	struct list dying = { 0 };
-	size_t i;
+	size_t i, n;
 
 	drop_loose(c, &dying);
 	ask_fresh(c);
@@ -709,6 +749,10 @@ void compiler_peer_update(struct sluice_compiler *c)
 	c->stale_peers.n = 0;
 	free(scratch.v);
 	drop_dead_classes(c);
+	for (i = n = 0; i < c->changed_atoms.n; i++)
+		if (((struct atom *)c->changed_atoms.v[i])->refs)
+			c->changed_atoms.v[n++] = c->changed_atoms.v[i];
+	c->changed_atoms.n = n;
 	for (i = 0; i < dying.n; i++)
 		free_atom(dying.v[i]);
 	list_clear(&dying);
@@ -810,6 +854,7 @@ void compiler_peer_free(struct sluice_compiler *c)
 	sluice_map_clear(&c->port_index, NULL);
 	list_clear(&c->fresh_atoms);
 	list_clear(&c->loose_atoms);
+	list_clear(&c->changed_atoms);
 	list_clear(&c->dead_classes);
 	list_clear(&c->stale_peers);
 	list_clear(&c->dirty_peers);

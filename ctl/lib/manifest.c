@@ -67,6 +67,8 @@ struct sluice_manifests {
 	struct sluice_map files; /* path -> struct file */
 	struct sluice_map claims; /* key -> struct claim */
 	size_t n_contested; /* keys that more than one file gives */
+	unsigned long version; /* of the problems: counts up when they may have changed */
+	unsigned long shown_version; /* of those below */
 	struct sluice_manifest_problem *shown;
 	size_t n_shown, cap_shown;
 };
@@ -81,16 +83,28 @@ struct reading {
 
 static unsigned int reading_line(const void *ctx, const json_t *value)
 {
-	return sluice_lines_get(&((const struct reading *)ctx)->lines, value);
+	return sluice_lines_get(&((struct reading *)ctx)->lines, value);
+}
+
+/* What an item leaves out of what its list says of it: those of a PodList have no kind. */
+static void complete_item(json_t *item, const char *list_kind, const char *list_api)
+{
+	size_t len = strlen(list_kind);
+
+	if (len <= 4 || !json_is_object(item) || json_object_get(item, "kind"))
+		return;
+	json_object_set_new(item, "kind", json_stringn(list_kind, len - 4));
+	if (*list_api && !json_object_get(item, "apiVersion"))
+		json_object_set_new(item, "apiVersion", json_string(list_api));
 }
 
 static void unpack(struct reading *r, json_t *doc, unsigned int depth, unsigned int line)
 {
 	const char *kind = json_string_value(json_object_get(doc, "kind"));
+	const char *api = json_string_value(json_object_get(doc, "apiVersion"));
 	json_t *items = json_object_get(doc, "items"), *item;
+	struct sluice_origin origin = { r->name, line, reading_line, r };
 	size_t len = kind ? strlen(kind) : 0, i;
-	unsigned int own = sluice_lines_get(&r->lines, doc);
-	struct sluice_origin origin = { r->name, own ? own : line, reading_line, r };
 
 	if (json_is_null(doc))
 		return;
@@ -100,25 +114,29 @@ static void unpack(struct reading *r, json_t *doc, unsigned int depth, unsigned 
 		return;
 	}
 	if (depth >= MAX_LIST_DEPTH) {
-		r->reader->problem(r->reader->ctx, origin.line, "lists in lists, too deep");
+		r->reader->problem(r->reader->ctx, line, "lists in lists, too deep");
 		return;
 	}
 	json_array_foreach(items, i, item) {
-		/* The items of a PodList may leave out what the list says of them. */
-		if (len > 4 && json_is_object(item) && !json_object_get(item, "kind")) {
-			json_t *api = json_object_get(doc, "apiVersion");
+		unsigned int own = sluice_lines_get(&r->lines, item);
 
-			json_object_set_new(item, "kind", json_stringn(kind, len - 4));
-			if (api && !json_object_get(item, "apiVersion"))
-				json_object_set(item, "apiVersion", api);
-		}
-		unpack(r, item, depth + 1, origin.line);
+		complete_item(item, kind, api ? api : "");
+		unpack(r, item, depth + 1, own ? own : line);
 	}
 }
 
-static void read_document(void *ctx, json_t *doc)
+static void read_document(void *ctx, const struct sluice_document *doc)
 {
-	unpack(ctx, doc, 0, 0);
+	if (doc->list_kind)
+		complete_item(doc->value, doc->list_kind, doc->list_api);
+	unpack(ctx, doc->value, doc->list_kind ? 1 : 0, doc->line);
+}
+
+static void read_broken(void *ctx, unsigned int line, const char *message)
+{
+	struct reading *r = ctx;
+
+	r->reader->problem(r->reader->ctx, line, message);
 }
 
 /* Nothing but blanks, comments and directives? */
@@ -142,6 +160,7 @@ static void read_part(struct reading *r, const char *p, const char *end, unsigne
 {
 	size_t n = strlen(r->name);
 	bool json_only = n > 5 && !strcmp(r->name + n - 5, ".json");
+	struct sluice_document_reader reader = { r, &r->lines, read_document, read_broken };
 	const char *start = p;
 	unsigned int err_line;
 	int ret;
@@ -153,8 +172,7 @@ static void read_part(struct reading *r, const char *p, const char *end, unsigne
 	if (p < end && (*p == '{' || *p == '[' || json_only)) {
 		SLUICE_ERR(err);
 
-		ret = sluice_json_parse(start, end - start, line, &r->lines, read_document, r,
-					&err_line, &err);
+		ret = sluice_json_parse(start, end - start, line, &reader, &err_line, &err);
 		if (!ret)
 			return;
 		/* A YAML flow mapping begins with '{' too; JSON's words are better for JSON. */
@@ -167,8 +185,7 @@ static void read_part(struct reading *r, const char *p, const char *end, unsigne
 	{
 		SLUICE_ERR(err);
 
-		ret = sluice_yaml_parse(start, end - start, line, &r->lines, read_document, r,
-					&err_line, &err);
+		ret = sluice_yaml_parse(start, end - start, line, &reader, &err_line, &err);
 		if (ret)
 			r->reader->problem(r->reader->ctx, err_line, sluice_err_msg(&err));
 	}
@@ -213,6 +230,7 @@ struct sluice_manifests *sluice_manifests_new(struct sluice_model *model)
 	struct sluice_manifests *set = sluice_zalloc(sizeof(*set));
 
 	set->model = model;
+	set->version = 1;
 	return set;
 }
 
@@ -309,15 +327,22 @@ static void claim(struct sluice_manifests *set, const void *key, size_t len, str
 	if (!*slot)
 		*slot = sluice_zalloc(sizeof(**slot));
 	c = *slot;
-	for (i = 0; i < c->n; i++)
-		if (c->files[i] == file)
-			return;
+	for (i = 0; i < c->n; i++) {
+		if (c->files[i] != file)
+			continue;
+		/* Its line may have changed, which the problem tells. */
+		if (c->n > 1)
+			set->version++;
+		return;
+	}
 	sluice_grow(c->files, c->n, c->cap);
 	for (i = c->n++; i && compare_files(c->files[i - 1], file) > 0; i--)
 		c->files[i] = c->files[i - 1];
 	c->files[i] = file;
 	if (c->n == 2)
 		set->n_contested++;
+	if (c->n > 1)
+		set->version++;
 }
 
 static void unclaim(struct sluice_manifests *set, const void *key, size_t len, struct file *file)
@@ -330,6 +355,8 @@ static void unclaim(struct sluice_manifests *set, const void *key, size_t len, s
 	for (i = 0; i < c->n; i++)
 		if (c->files[i] != file)
 			c->files[n++] = c->files[i];
+	if (c->n > 1)
+		set->version++;
 	if (c->n == 2 && n == 1)
 		set->n_contested--;
 	c->n = n;
@@ -536,6 +563,8 @@ static void finish_loading(struct sluice_manifests *set, struct loading *l)
 		if (!*slot)
 			*slot = sluice_object_get(e->value);
 	}
+	if (file->problems.n || l->problems.n)
+		set->version++;
 	file->objects = l->objects;
 	clear_problems(&file->problems);
 	file->problems = l->problems;
@@ -597,11 +626,17 @@ void sluice_manifests_load_text(struct sluice_manifests *set, const char *name, 
 }
 
 /* A file that cannot be read keeps what it gave; the reason becomes its problem. */
-static void unreadable(struct file *file, const char *message)
+static void unreadable(struct sluice_manifests *set, struct file *file, const char *message)
 {
+	set->version++;
 	clear_problems(&file->problems);
 	add_problem(&file->problems, 0, false, "%s", message);
 	memset(&file->st, 0, sizeof(file->st));
+}
+
+static size_t first_room(const struct stat *st)
+{
+	return st->st_size < SLUICE_MANIFEST_MAX_BYTES ? st->st_size + 4096 : 4096;
 }
 
 static char *slurp(const char *path, struct stat *st, size_t *len, struct sluice_err *err)
@@ -625,8 +660,9 @@ static char *slurp(const char *path, struct stat *st, size_t *len, struct sluice
 	for (;;) {
 		ssize_t got;
 
-		if (n + 65536 > cap) {
-			cap = cap * 2 + 131072;
+		/* Its size is but a hint: it may be written to right now. */
+		if (n + 1 >= cap) {
+			cap = cap ? cap * 2 : first_room(st);
 			text = sluice_realloc(text, cap, 1);
 		}
 		got = read(fd, text + n, cap - n - 1);
@@ -663,26 +699,32 @@ static bool same_content(const struct stat *a, const struct stat *b)
 }
 
 /* Returns whether it was read. */
-static bool load_file(struct sluice_manifests *set, const char *path, size_t root)
+static bool read_file(struct sluice_manifests *set, struct file *file)
 {
-	struct file *file = get_file(set, path, root);
 	struct stat st;
 	SLUICE_ERR(err);
 	size_t len;
-	char *text;
+	char *text = slurp(file->path, &st, &len, &err);
 
-	file->seen = true;
-	if (file->loaded && !stat(path, &st) && same_content(&st, &file->st))
-		return false;
-	text = slurp(path, &st, &len, &err);
 	if (!text) {
-		unreadable(file, sluice_err_msg(&err));
+		unreadable(set, file, sluice_err_msg(&err));
 		return false;
 	}
 	load_text(set, file, text, len);
 	file->st = st;
 	free(text);
 	return true;
+}
+
+static bool load_file(struct sluice_manifests *set, const char *path, size_t root)
+{
+	struct file *file = get_file(set, path, root);
+	struct stat st;
+
+	file->seen = true;
+	if (file->loaded && !stat(path, &st) && same_content(&st, &file->st))
+		return false;
+	return read_file(set, file);
 }
 
 static bool is_manifest_name(const char *name)
@@ -761,6 +803,15 @@ static bool load_root(struct sluice_manifests *set, size_t i, struct sluice_err 
 	return load_file(set, path, i);
 }
 
+static void set_root_problem(struct sluice_manifests *set, size_t i, const struct sluice_err *err)
+{
+	if (!err->code && !set->roots[i].problem)
+		return;
+	set->version++;
+	free(set->roots[i].problem);
+	set->roots[i].problem = err->code ? sluice_strdup(sluice_err_msg(err)) : NULL;
+}
+
 int sluice_manifests_load(struct sluice_manifests *set, const char *path, struct sluice_err *err)
 {
 	char *clean = sluice_strdup(path);
@@ -776,8 +827,7 @@ int sluice_manifests_load(struct sluice_manifests *set, const char *path, struct
 	free(clean);
 	if (file && !file->loaded && file->problems.n)
 		return sluice_err_set(err, EIO, "%s: %s", path, file->problems.v[0].message);
-	free(set->roots[i].problem);
-	set->roots[i].problem = own.code ? sluice_strdup(sluice_err_msg(&own)) : NULL;
+	set_root_problem(set, i, &own);
 	return sluice_err_move(err, &own);
 }
 
@@ -816,8 +866,7 @@ bool sluice_manifests_refresh(struct sluice_manifests *set)
 		if (set->roots[i].text)
 			continue;
 		changed |= load_root(set, i, &err);
-		free(set->roots[i].problem);
-		set->roots[i].problem = err.code ? sluice_strdup(sluice_err_msg(&err)) : NULL;
+		set_root_problem(set, i, &err);
 	}
 	for (e = sluice_map_first(&set->files, &it); e; e = sluice_map_next(&it)) {
 		struct file *file = e->value;
@@ -830,7 +879,63 @@ bool sluice_manifests_refresh(struct sluice_manifests *set)
 	return changed;
 }
 
+/* Is it a file that a look into this root would find? */
+static bool is_below(const struct root *root, const char *path)
+{
+	size_t n = strlen(root->path);
+	const char *slash = strrchr(path, '/');
+	int depth = -1;
+	const char *p;
+
+	if (root->text)
+		return false;
+	if (!strcmp(root->path, path))
+		return true;
+	if (strncmp(root->path, path, n) || path[n] != '/' || !is_manifest_name(slash + 1))
+		return false;
+	for (p = path + n; (p = strchr(p, '/')); p++, depth++)
+		if (p[1] == '.')
+			return false;
+	return depth < MAX_FOLDER_DEPTH;
+}
+
+bool sluice_manifests_refresh_file(struct sluice_manifests *set, const char *path, bool *done)
+{
+	struct file *file = sluice_map_get(&set->files, path, strlen(path));
+	struct stat st;
+	size_t i;
+
+	*done = true;
+	if (stat(path, &st)) {
+		/* Only what it gave can have changed; and a link to nowhere keeps that. */
+		*done = errno == ENOENT && lstat(path, &st) && errno == ENOENT;
+		if (!*done || !file)
+			return false;
+		/* A file that was named by itself is missed aloud. */
+		*done = strcmp(set->roots[file->root].path, path);
+		if (*done)
+			drop_file(set, file);
+		return *done;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		*done = false;
+		return false;
+	}
+	for (i = 0; !file && i < set->n_roots; i++)
+		if (is_below(&set->roots[i], path))
+			file = get_file(set, path, i);
+	/* Some other file, in a directory that is watched because of its neighbours. */
+	if (!file)
+		return false;
+	return read_file(set, file);
+}
+
 /* ---- problems ---- */
+
+unsigned long sluice_manifests_problems_version(const struct sluice_manifests *set)
+{
+	return set->version;
+}
 
 __attribute__((format(printf, 5, 6))) static void show(struct sluice_manifests *set,
 						       const char *path, unsigned int line,
@@ -886,17 +991,23 @@ static void show_contested(struct sluice_manifests *set)
 const struct sluice_manifest_problem *sluice_manifests_problems(struct sluice_manifests *set,
 								size_t *n)
 {
-	struct file **files = sluice_zalloc((set->files.n + 1) * sizeof(*files));
 	size_t n_files = 0, i, k;
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
+	struct file **files;
 
+	*n = set->n_shown;
+	if (set->shown_version == set->version)
+		return set->shown;
+	set->shown_version = set->version;
+	files = sluice_zalloc((set->files.n + 1) * sizeof(*files));
 	clear_shown(set);
 	for (i = 0; i < set->n_roots; i++)
 		if (set->roots[i].problem)
 			show(set, set->roots[i].path, 0, false, "%s", set->roots[i].problem);
 	for (e = sluice_map_first(&set->files, &it); e; e = sluice_map_next(&it))
-		files[n_files++] = e->value;
+		if (((struct file *)e->value)->problems.n)
+			files[n_files++] = e->value;
 	qsort(files, n_files, sizeof(*files), compare_file_pointers);
 	for (i = 0; i < n_files; i++)
 		for (k = 0; k < files[i]->problems.n; k++)

@@ -59,6 +59,16 @@ void sluice_manifests_remove(struct sluice_manifests *set, const char *path);
  */
 bool sluice_manifests_refresh(struct sluice_manifests *set);
 
+/*
+ * Looks again at the one file of this path, for whoever was told that it changed: it is read whatever
+ * its inode, size and time say, and its objects removed if it is gone. *done is false if that is not
+ * enough to tell what happened (a directory, a path below none that was loaded): refresh. Returns
+ * whether anything was read or removed.
+ */
+bool sluice_manifests_refresh_file(struct sluice_manifests *set, const char *path, bool *done);
+
+/* Changes whenever the problems may have. */
+unsigned long sluice_manifests_problems_version(const struct sluice_manifests *set);
 /* The problems that stand now, in the files' order; owned by the set, valid until asked again. */
 const struct sluice_manifest_problem *sluice_manifests_problems(struct sluice_manifests *set,
 								size_t *n);

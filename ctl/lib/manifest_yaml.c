@@ -21,47 +21,71 @@
 #include "ctl/lib/manifest.h"
 #include "ctl/lib/map.h"
 
-static size_t lines_find(const struct sluice_lines *lines, const json_t *value)
+static size_t index_find(const struct sluice_lines *lines, const json_t *value)
 {
 	size_t i = ((uintptr_t)value >> 4) * 0x9e3779b97f4a7c15ULL >> 20;
 
-	for (i &= lines->cap - 1; lines->v[i].value; i = (i + 1) & (lines->cap - 1))
-		if (lines->v[i].value == value)
+	for (i &= lines->n_index - 1; lines->index[i]; i = (i + 1) & (lines->n_index - 1))
+		if (lines->v[lines->index[i] - 1].value == value)
 			break;
 	return i;
 }
 
-void sluice_lines_set(struct sluice_lines *lines, const json_t *value, unsigned int line)
+static void index_lines(struct sluice_lines *lines)
 {
 	size_t i;
 
+	for (lines->n_index = 16; lines->n_index < 2 * lines->n; lines->n_index *= 2)
+		;
+	lines->index = sluice_zalloc(lines->n_index * sizeof(*lines->index));
+	for (i = 0; i < lines->n; i++)
+		lines->index[index_find(lines, lines->v[i].value)] = i + 1;
+}
+
+static void drop_index(struct sluice_lines *lines)
+{
+	free(lines->index);
+	lines->index = NULL;
+	lines->n_index = 0;
+}
+
+void sluice_lines_set(struct sluice_lines *lines, const json_t *value, unsigned int line)
+{
 	if (!json_is_object(value) && !json_is_array(value) && !json_is_string(value) &&
 	    !json_is_number(value))
 		return;
-	if (lines->n * 2 >= lines->cap) {
-		struct sluice_lines bigger = { NULL, lines->n, lines->cap ? lines->cap * 2 : 256 };
-
-		bigger.v = sluice_zalloc(bigger.cap * sizeof(*bigger.v));
-		for (i = 0; i < lines->cap; i++)
-			if (lines->v[i].value)
-				bigger.v[lines_find(&bigger, lines->v[i].value)] = lines->v[i];
-		free(lines->v);
-		*lines = bigger;
-	}
-	i = lines_find(lines, value);
-	if (!lines->v[i].value)
-		lines->n++;
-	lines->v[i].value = value;
-	lines->v[i].line = line;
+	if (lines->n_index)
+		drop_index(lines);
+	sluice_grow(lines->v, lines->n, lines->cap);
+	lines->v[lines->n++] = (struct sluice_line){ value, line };
 }
 
-unsigned int sluice_lines_get(const struct sluice_lines *lines, const json_t *value)
+static void walk_json(struct sluice_lines *lines);
+
+unsigned int sluice_lines_get(struct sluice_lines *lines, const json_t *value)
 {
-	return lines->cap ? lines->v[lines_find(lines, value)].line : 0;
+	size_t i;
+
+	if (lines->text)
+		walk_json(lines);
+	if (!lines->n)
+		return 0;
+	if (!lines->n_index)
+		index_lines(lines);
+	i = lines->index[index_find(lines, value)];
+	return i ? lines->v[i - 1].line : 0;
+}
+
+void sluice_lines_reset(struct sluice_lines *lines)
+{
+	drop_index(lines);
+	lines->n = 0;
+	lines->text = NULL;
 }
 
 void sluice_lines_clear(struct sluice_lines *lines)
 {
+	drop_index(lines);
 	free(lines->v);
 	memset(lines, 0, sizeof(*lines));
 }
@@ -76,9 +100,12 @@ struct anchor {
 struct yaml_reader {
 	yaml_parser_t parser;
 	unsigned int first_line;
+	const struct sluice_document_reader *reader;
 	struct sluice_lines *lines;
 	struct sluice_map anchors; /* name -> struct anchor */
 	size_t aliased; /* values that aliases added to this document */
+	const char *list_kind; /* the text is one list of this kind; or NULL */
+	const char *list_api;
 	unsigned int *err_line;
 	struct sluice_err *err;
 };
@@ -266,13 +293,15 @@ static bool anchor(struct yaml_reader *r, const yaml_char_t *name, json_t *value
 	return true;
 }
 
+/* items: of a list at the top, each of which is handed on and let go. */
 static json_t *sequence(struct yaml_reader *r, const yaml_event_t *start, unsigned int depth,
-			size_t *weight)
+			bool items, size_t *weight)
 {
 	json_t *list = json_array();
 
 	for (;;) {
 		yaml_event_t e;
+		unsigned int line;
 		json_t *v;
 
 		if (!next_event(r, &e))
@@ -282,11 +311,21 @@ static json_t *sequence(struct yaml_reader *r, const yaml_event_t *start, unsign
 			sluice_lines_set(r->lines, list, event_line(r, start));
 			return list;
 		}
+		line = event_line(r, &e);
+		if (items)
+			sluice_lines_reset(r->lines);
 		v = node(r, &e, depth + 1, weight);
 		yaml_event_delete(&e);
 		if (!v)
 			break;
-		json_array_append_new(list, v);
+		if (items) {
+			struct sluice_document doc = { v, line, r->list_kind, r->list_api };
+
+			r->reader->document(r->reader->ctx, &doc);
+			json_decref(v);
+		} else {
+			json_array_append_new(list, v);
+		}
 	}
 	json_decref(list);
 	return NULL;
@@ -384,7 +423,11 @@ static json_t *mapping(struct yaml_reader *r, const yaml_event_t *start, unsigne
 			free(key);
 			break;
 		}
-		v = node(r, &e, depth + 1, weight);
+		if (depth == 1 && r->list_kind && e.type == YAML_SEQUENCE_START_EVENT &&
+		    !strcmp(key, "items"))
+			v = sequence(r, &e, depth + 1, true, weight);
+		else
+			v = node(r, &e, depth + 1, weight);
 		yaml_event_delete(&e);
 		if (!v) {
 			free(key);
@@ -438,7 +481,7 @@ static json_t *node(struct yaml_reader *r, const yaml_event_t *e, unsigned int d
 		}
 		break;
 	case YAML_SEQUENCE_START_EVENT:
-		v = sequence(r, e, depth, &own);
+		v = sequence(r, e, depth, false, &own);
 		if (v)
 			anchor(r, e->data.sequence_start.anchor, v, own);
 		break;
@@ -454,25 +497,72 @@ static json_t *node(struct yaml_reader *r, const yaml_event_t *e, unsigned int d
 	return v;
 }
 
+/*
+ * The value of a plain "key: value" line of the mapping at the top, "" if there is none. Block style
+ * alone, as kubectl prints it: other lists are read whole, which costs nothing but time.
+ */
+static void top_value(const char *p, const char *end, const char *key, char *out, size_t size)
+{
+	size_t n = strlen(key);
+
+	*out = 0;
+	while (p < end) {
+		const char *eol = memchr(p, '\n', end - p);
+		const char *stop = eol ? eol : end;
+
+		if ((size_t)(stop - p) > n && !memcmp(p, key, n) && p[n] == ':') {
+			for (p += n + 1; p < stop && (*p == ' ' || *p == '\t'); p++)
+				;
+			for (n = 0; p + n < stop && n + 1 < size && isgraph((unsigned char)p[n]) &&
+				    !strchr("\"'&*!|>{[", p[n]);
+			     n++)
+				out[n] = p[n];
+			out[n] = 0;
+			return;
+		}
+		if (!eol)
+			return;
+		p = eol + 1;
+	}
+}
+
+static bool ends_in_list(const char *kind)
+{
+	size_t n = strlen(kind);
+
+	return n >= 4 && !strcmp(kind + n - 4, "List");
+}
+
+#define WORD 128 /* longest kind and apiVersion of a list whose items are read one by one */
+
 int sluice_yaml_parse(const char *text, size_t len, unsigned int first_line,
-		      struct sluice_lines *lines, void (*fn)(void *ctx, json_t *doc), void *ctx,
-		      unsigned int *err_line, struct sluice_err *err)
+		      const struct sluice_document_reader *reader, unsigned int *err_line,
+		      struct sluice_err *err)
 {
 	SLUICE_ERR(own);
-	struct yaml_reader r = {
-		.first_line = first_line, .lines = lines, .err_line = err_line, .err = &own
-	};
+	struct yaml_reader r = { .first_line = first_line,
+				 .reader = reader,
+				 .lines = reader->lines,
+				 .err_line = err_line,
+				 .err = &own };
+	char kind[WORD], api[WORD];
 	bool end = false;
 
 	*err_line = first_line;
+	top_value(text, text + len, "kind", kind, sizeof(kind));
+	if (ends_in_list(kind)) {
+		top_value(text, text + len, "apiVersion", api, sizeof(api));
+		r.list_kind = kind;
+		r.list_api = api;
+	}
 	if (!yaml_parser_initialize(&r.parser))
 		abort();
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, len);
 	while (!end) {
+		struct sluice_document doc = { 0 };
 		size_t weight = 0;
 		yaml_event_t e;
-		json_t *doc;
 
 		if (!next_event(&r, &e))
 			break;
@@ -488,12 +578,14 @@ int sluice_yaml_parse(const char *text, size_t len, unsigned int first_line,
 			end = true;
 			break;
 		default:
-			doc = node(&r, &e, 1, &weight);
-			if (!doc)
+			sluice_lines_reset(r.lines);
+			doc.line = event_line(&r, &e);
+			doc.value = node(&r, &e, 1, &weight);
+			if (!doc.value)
 				end = true;
-			else
-				fn(ctx, doc);
-			json_decref(doc);
+			else if (!r.list_kind)
+				reader->document(reader->ctx, &doc);
+			json_decref(doc.value);
 		}
 		yaml_event_delete(&e);
 	}
@@ -528,33 +620,29 @@ static void skip_string(struct json_walk *w)
 	w->p++;
 }
 
-static bool walk(struct json_walk *w, json_t *v, unsigned int depth)
+static void walk(struct json_walk *w, const json_t *v)
 {
 	const char *key;
 	json_t *child;
 	size_t i;
 
-	if (depth > SLUICE_MANIFEST_MAX_DEPTH)
-		return false;
 	skip_space(w);
 	sluice_lines_set(w->lines, v, w->line);
 	switch (json_typeof(v)) {
 	case JSON_OBJECT:
 		w->p++;
-		json_object_foreach(v, key, child) {
+		json_object_foreach((json_t *)v, key, child) {
 			skip_space(w);
 			skip_string(w);
-			if (!walk(w, child, depth + 1))
-				return false;
+			walk(w, child);
 		}
 		skip_space(w);
 		w->p++;
 		break;
 	case JSON_ARRAY:
 		w->p++;
-		json_array_foreach(v, i, child)
-			if (!walk(w, child, depth + 1))
-				return false;
+		json_array_foreach((json_t *)v, i, child)
+			walk(w, child);
 		skip_space(w);
 		w->p++;
 		break;
@@ -564,43 +652,302 @@ static bool walk(struct json_walk *w, json_t *v, unsigned int depth)
 	default:
 		w->p += strcspn(w->p, " \t\r\n,:]}");
 	}
+}
+
+static void walk_json(struct sluice_lines *lines)
+{
+	struct json_walk w = { lines->text, lines->first_line, lines };
+
+	lines->text = NULL;
+	walk(&w, lines->root);
+}
+
+/*
+ * Finds the ends of values without reading them: brackets and strings are all that matters. Text that
+ * is no JSON may pass; jansson looks at each part afterwards. NULL: it has no end.
+ */
+struct json_scan {
+	const char *p, *end;
+	unsigned int line;
+};
+
+static bool scan_space(struct json_scan *s)
+{
+	for (; s->p < s->end && isspace((unsigned char)*s->p); s->p++)
+		s->line += *s->p == '\n';
+	return s->p < s->end;
+}
+
+static bool scan_string(struct json_scan *s)
+{
+	for (s->p++; s->p < s->end && *s->p != '"'; s->p++) {
+		if (*s->p == '\n')
+			return false;
+		if (*s->p == '\\')
+			s->p++;
+	}
+	if (s->p >= s->end)
+		return false;
+	s->p++;
 	return true;
 }
 
-int sluice_json_parse(const char *text, size_t len, unsigned int first_line,
-		      struct sluice_lines *lines, void (*fn)(void *ctx, json_t *doc), void *ctx,
+static bool scan_value(struct json_scan *s)
+{
+	unsigned int depth = 0;
+
+	if (!scan_space(s))
+		return false;
+	do {
+		switch (*s->p) {
+		case '{':
+		case '[':
+			/* An item stands two levels deep. */
+			if (++depth > SLUICE_MANIFEST_MAX_DEPTH - 2)
+				return false;
+			s->p++;
+			break;
+		case '}':
+		case ']':
+			if (!depth)
+				return false;
+			depth--;
+			s->p++;
+			break;
+		case '"':
+			if (!scan_string(s))
+				return false;
+			break;
+		case '\n':
+			s->line++;
+			s->p++;
+			break;
+		case ',':
+		case ':':
+			if (!depth)
+				return false;
+			s->p++;
+			break;
+		default:
+			/* A number or a word ends at what may follow it. */
+			for (s->p++; !depth && s->p < s->end && !strchr(" \t\r\n,:]}", *s->p);)
+				s->p++;
+		}
+	} while (depth && s->p < s->end);
+	return !depth;
+}
+
+/* A list at the top. */
+struct json_list {
+	struct json_scan items; /* behind the '[' */
+	struct json_scan rest; /* from the ']' on */
+	json_t *shell; /* the list without its items */
+	const char *kind, *api;
+};
+
+/* Where the items of a list at the top are, if it is one. */
+static bool find_items(struct json_scan *s, struct json_list *list)
+{
+	bool found = false;
+
+	if (!scan_space(s) || *s->p++ != '{')
+		return false;
+	for (;;) {
+		const char *key;
+		bool items;
+
+		if (!scan_space(s))
+			return false;
+		if (*s->p == '}')
+			break;
+		key = s->p;
+		if (*key != '"' || !scan_string(s))
+			return false;
+		items = s->p - key == 7 && !memcmp(key, "\"items\"", 7);
+		if (!scan_space(s) || *s->p++ != ':' || !scan_space(s))
+			return false;
+		if (items && (found || *s->p != '['))
+			return false;
+		if (items) {
+			list->items = *s;
+			list->items.p++;
+		}
+		if (!scan_value(s))
+			return false;
+		if (items) {
+			list->rest = *s;
+			list->rest.p--;
+			found = true;
+		}
+		if (!scan_space(s))
+			return false;
+		if (*s->p == ',')
+			s->p++;
+		else if (*s->p != '}')
+			return false;
+	}
+	s->p++;
+	return found;
+}
+
+/* s moves behind the list; whatever is odd about it is left to the reader of whole documents. */
+static bool find_list(struct json_scan *s, struct json_list *list)
+{
+	const char *start = s->p;
+	size_t before, after;
+	char *shell;
+
+	if (!find_items(s, list))
+		return false;
+	before = list->items.p - start;
+	after = s->p - list->rest.p;
+	shell = sluice_zalloc(before + after);
+	memcpy(shell, start, before);
+	memcpy(shell + before, list->rest.p, after);
+	list->shell = json_loadb(shell, before + after, JSON_REJECT_DUPLICATES, NULL);
+	free(shell);
+	list->kind = json_string_value(json_object_get(list->shell, "kind"));
+	list->api = json_string_value(json_object_get(list->shell, "apiVersion"));
+	if (!list->api)
+		list->api = "";
+	if (list->kind && ends_in_list(list->kind))
+		return true;
+	json_decref(list->shell);
+	return false;
+}
+
+/* Reads one value that begins at p. Sets *end behind it. */
+static json_t *load_json(const char *p, const char *limit, unsigned int line, const char **end,
+			 unsigned int *err_line, struct sluice_err *err)
+{
+	json_error_t je;
+	json_t *doc = json_loadb(p, limit - p, JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &je);
+
+	if (!doc) {
+		*err_line = je.line > 0 ? line + je.line - 1 : line;
+		sluice_err_set(err, EINVAL, "not JSON: %s", je.text);
+		return NULL;
+	}
+	/* What jansson took is what counts. */
+	*end = p + je.position;
+	return doc;
+}
+
+static bool too_deep(const json_t *v, unsigned int depth)
+{
+	const char *key;
+	json_t *child;
+	size_t i;
+
+	if (depth > SLUICE_MANIFEST_MAX_DEPTH)
+		return true;
+	if (json_is_object(v)) {
+		json_object_foreach((json_t *)v, key, child)
+			if (too_deep(child, depth + 1))
+				return true;
+	}
+	json_array_foreach((json_t *)v, i, child)
+		if (too_deep(child, depth + 1))
+			return true;
+	return false;
+}
+
+static void hand_on(const struct sluice_document_reader *reader, const struct sluice_document *doc,
+		    const char *text)
+{
+	struct sluice_lines *lines = reader->lines;
+
+	sluice_lines_reset(lines);
+	lines->text = text;
+	lines->root = doc->value;
+	lines->first_line = doc->line;
+	reader->document(reader->ctx, doc);
+	sluice_lines_reset(lines);
+}
+
+/* jansson finds the end of an item itself; of a broken one it is looked for. */
+static bool read_item(struct json_scan *s, const struct json_list *list,
+		      const struct sluice_document_reader *reader)
+{
+	struct sluice_document doc = { NULL, s->line, list->kind, list->api };
+	const char *end = NULL;
+	unsigned int line;
+	SLUICE_ERR(own);
+
+	doc.value = load_json(s->p, list->rest.p, doc.line, &end, &line, &own);
+	if (!doc.value) {
+		reader->broken(reader->ctx, line, sluice_err_msg(&own));
+		return scan_value(s);
+	}
+	hand_on(reader, &doc, s->p);
+	json_decref(doc.value);
+	while ((s->p = memchr(s->p, '\n', end - s->p))) {
+		s->line++;
+		s->p++;
+	}
+	s->p = end;
+	return true;
+}
+
+static int read_items(struct json_list *list, const struct sluice_document_reader *reader,
 		      unsigned int *err_line, struct sluice_err *err)
 {
-	struct json_walk w = { .p = text, .line = first_line, .lines = lines };
-	const char *end = text + len;
+	struct json_scan s = list->items;
 
-	for (;;) {
-		const char *start;
-		json_error_t je;
-		json_t *doc;
-
-		for (; w.p < end && isspace((unsigned char)*w.p); w.p++)
-			w.line += *w.p == '\n';
-		if (w.p == end)
+	scan_space(&s);
+	while (s.p < list->rest.p) {
+		if (!read_item(&s, list, reader))
+			break;
+		scan_space(&s);
+		if (s.p == list->rest.p)
 			return 0;
-		start = w.p;
-		*err_line = w.line;
-		doc = json_loadb(start, end - start,
-				 JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &je);
-		if (!doc) {
-			if (je.line > 0)
-				*err_line = w.line + je.line - 1;
-			return sluice_err_set(err, EINVAL, "not JSON: %s", je.text);
+		if (*s.p++ != ',')
+			break;
+		scan_space(&s);
+		if (s.p == list->rest.p)
+			break; /* a comma, and nothing behind it */
+	}
+	if (s.p == list->rest.p && s.p[-1] != ',')
+		return 0; /* no items at all */
+	*err_line = s.line;
+	return sluice_err_set(err, EINVAL, "not JSON: the items of a list stand between commas");
+}
+
+int sluice_json_parse(const char *text, size_t len, unsigned int first_line,
+		      const struct sluice_document_reader *reader, unsigned int *err_line,
+		      struct sluice_err *err)
+{
+	struct json_scan s = { text, text + len, first_line };
+
+	while (scan_space(&s)) {
+		struct json_scan behind = s;
+		struct sluice_document doc = { .line = s.line };
+		struct json_list list = { 0 };
+		const char *end;
+		bool deep;
+
+		if (find_list(&behind, &list)) {
+			int ret = read_items(&list, reader, err_line, err);
+
+			json_decref(list.shell);
+			if (ret)
+				return ret;
+			s = behind;
+			continue;
 		}
-		if (!walk(&w, doc, 1)) {
-			*err_line = w.line;
-			json_decref(doc);
+		*err_line = s.line;
+		doc.value = load_json(s.p, s.end, s.line, &end, err_line, err);
+		if (!doc.value)
+			return -EINVAL;
+		deep = too_deep(doc.value, 1);
+		if (!deep)
+			hand_on(reader, &doc, s.p);
+		json_decref(doc.value);
+		if (deep)
 			return sluice_err_set(err, EINVAL, "nested more than %d levels deep",
 					      SLUICE_MANIFEST_MAX_DEPTH);
-		}
-		fn(ctx, doc);
-		json_decref(doc);
-		/* What jansson took is what counts. */
-		w.p = start + je.position;
+		for (; s.p < end; s.p++)
+			s.line += *s.p == '\n';
 	}
+	return 0;
 }

@@ -52,7 +52,7 @@ struct sluice_object {
 	char *created; /* RFC 3339, sorts as text; "" when not known */
 	char *file; /* where it stands, or NULL; the line is 0 when not known */
 	unsigned int line;
-	uint64_t hash[2]; /* of everything that was read: equal means nothing changed */
+	uint64_t hash; /* of everything that was read: equal means nothing changed */
 };
 
 struct sluice_namespace {

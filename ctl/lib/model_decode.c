@@ -1158,24 +1158,19 @@ static void hash_object(struct sluice_object *o, const json_t *json)
 	const char *const *f = o->kind == SLUICE_KIND_NODE ? node :
 			       o->kind == SLUICE_KIND_POD  ? pod :
 							     none;
-	size_t i;
+	uint64_t h = 1;
 
-	for (i = 0; i < 2; i++) {
-		const char *const *s;
-		uint64_t h = i + 1;
-
-		h = json_hash(h, json_object_get(meta, "labels"));
-		h = json_hash(h, json_object_get(meta, "creationTimestamp"));
-		h = json_hash(h, json_object_get(meta, "deletionTimestamp"));
-		h = json_hash(h, json_object_get(json, "spec"));
-		h = json_hash(h, json_object_get(json, "subsets"));
-		h = json_hash(h, json_object_get(json, "addressType"));
-		h = json_hash(h, json_object_get(json, "endpoints"));
-		h = json_hash(h, json_object_get(json, "ports"));
-		for (s = f; *s; s++)
-			h = json_hash(h, status ? json_object_get(status, *s) : NULL);
-		o->hash[i] = h;
-	}
+	h = json_hash(h, json_object_get(meta, "labels"));
+	h = json_hash(h, json_object_get(meta, "creationTimestamp"));
+	h = json_hash(h, json_object_get(meta, "deletionTimestamp"));
+	h = json_hash(h, json_object_get(json, "spec"));
+	h = json_hash(h, json_object_get(json, "subsets"));
+	h = json_hash(h, json_object_get(json, "addressType"));
+	h = json_hash(h, json_object_get(json, "endpoints"));
+	h = json_hash(h, json_object_get(json, "ports"));
+	for (; *f; f++)
+		h = json_hash(h, status ? json_object_get(status, *f) : NULL);
+	o->hash = h;
 }
 
 static int find_kind(struct decoder *d, const struct path *root, enum sluice_kind *kind)
@@ -1278,7 +1273,7 @@ int sluice_object_decode(json_t *json, const struct sluice_origin *origin,
 	o->kind = kind;
 	o->refs = 1;
 	o->file = d.origin->file ? sluice_strdup(d.origin->file) : NULL;
-	o->line = line_of(&d, &root);
+	o->line = d.origin->line;
 	if (!decode_metadata(&d, &root, &info, o) || !decode_rest(&d, &root, &info, o)) {
 		sluice_object_put(o);
 		return -EINVAL;
