@@ -77,66 +77,93 @@ struct sluice_manifests {
 
 struct reading {
 	const char *name;
-	struct sluice_lines lines;
+	struct sluice_arena arena; /* of the document at hand */
 	const struct sluice_manifest_reader *reader;
 };
 
-static unsigned int reading_line(const void *ctx, const json_t *value)
-{
-	return sluice_lines_get(&((struct reading *)ctx)->lines, value);
-}
-
 /* What an item leaves out of what its list says of it: those of a PodList have no kind. */
-static void complete_item(json_t *item, const char *list_kind, const char *list_api)
+static struct sluice_value complete_item(struct reading *r, const struct sluice_value *item,
+					 const char *kind, size_t kind_len, const char *api)
 {
-	size_t len = strlen(list_kind);
+	struct sluice_value out = *item;
+	struct sluice_member *m;
 
-	if (len <= 4 || !json_is_object(item) || json_object_get(item, "kind"))
-		return;
-	json_object_set_new(item, "kind", json_stringn(list_kind, len - 4));
-	if (*list_api && !json_object_get(item, "apiVersion"))
-		json_object_set_new(item, "apiVersion", json_string(list_api));
+	if (!kind_len || item->type != SLUICE_VALUE_OBJECT || sluice_value_get(item, "kind"))
+		return out;
+	m = sluice_arena_get(&r->arena, (item->n + 2) * sizeof(*m));
+	if (item->n)
+		memcpy(m, item->members, item->n * sizeof(*m));
+	out.members = m;
+	m[out.n++] = (struct sluice_member){
+		"kind",
+		4,
+		{ .type = SLUICE_VALUE_TEXT,
+		  .line = item->line,
+		  .n = kind_len,
+		  .text = sluice_arena_text(&r->arena, kind, kind_len) },
+	};
+	if (api && !sluice_value_get(item, "apiVersion"))
+		m[out.n++] = (struct sluice_member){
+			"apiVersion",
+			10,
+			{ .type = SLUICE_VALUE_TEXT,
+			  .line = item->line,
+			  .n = strlen(api),
+			  .text = api },
+		};
+	return out;
 }
 
-static void unpack(struct reading *r, json_t *doc, unsigned int depth, unsigned int line)
+static void unpack(struct reading *r, const struct sluice_value *doc, unsigned int depth)
 {
-	const char *kind = json_string_value(json_object_get(doc, "kind"));
-	const char *api = json_string_value(json_object_get(doc, "apiVersion"));
-	json_t *items = json_object_get(doc, "items"), *item;
-	struct sluice_origin origin = { r->name, line, reading_line, r };
+	const char *kind = sluice_value_text(doc, "kind"), *api = sluice_value_text(doc, "apiVersion");
+	const struct sluice_value *items = sluice_value_get(doc, "items");
 	size_t len = kind ? strlen(kind) : 0, i;
 
-	if (json_is_null(doc))
+	if (doc->type == SLUICE_VALUE_NULL)
 		return;
 	if (len < 4 || strcmp(kind + len - 4, "List") ||
-	    (items && !json_is_array(items) && !json_is_null(items))) {
-		r->reader->object(r->reader->ctx, doc, &origin);
+	    (items && items->type != SLUICE_VALUE_LIST && items->type != SLUICE_VALUE_NULL)) {
+		r->reader->object(r->reader->ctx, doc);
 		return;
 	}
 	if (depth >= MAX_LIST_DEPTH) {
-		r->reader->problem(r->reader->ctx, line, "lists in lists, too deep");
+		r->reader->problem(r->reader->ctx, doc->line, "lists in lists, too deep");
 		return;
 	}
-	json_array_foreach(items, i, item) {
-		unsigned int own = sluice_lines_get(&r->lines, item);
+	for (i = 0; items && items->type == SLUICE_VALUE_LIST && i < items->n; i++) {
+		struct sluice_value item = complete_item(r, &items->items[i], kind, len - 4, api);
 
-		complete_item(item, kind, api ? api : "");
-		unpack(r, item, depth + 1, own ? own : line);
+		unpack(r, &item, depth + 1);
 	}
 }
 
-static void read_document(void *ctx, const struct sluice_document *doc)
-{
-	if (doc->list_kind)
-		complete_item(doc->value, doc->list_kind, doc->list_api);
-	unpack(ctx, doc->value, doc->list_kind ? 1 : 0, doc->line);
-}
-
-static void read_broken(void *ctx, unsigned int line, const char *message)
+static void read_document(void *ctx, const struct sluice_value *doc)
 {
 	struct reading *r = ctx;
 
-	r->reader->problem(r->reader->ctx, line, message);
+	unpack(r, doc, 0);
+	/* Anchors of YAML end with their document too. */
+	sluice_arena_reset(&r->arena);
+}
+
+/* All values of the text, to the first that is broken. */
+static int read_json(struct reading *r, const char *p, const char *end, unsigned int *line,
+		     struct sluice_err *err)
+{
+	for (;;) {
+		struct sluice_value doc;
+
+		for (; p < end && strchr(" \t\r\n", *p) && *p; p++)
+			*line += *p == '\n';
+		if (p == end)
+			return 0;
+		if (sluice_json_read(&r->arena, &p, end, line, &doc, err)) {
+			sluice_arena_reset(&r->arena);
+			return -EINVAL;
+		}
+		read_document(r, &doc);
+	}
 }
 
 /* Nothing but blanks, comments and directives? */
@@ -160,9 +187,8 @@ static void read_part(struct reading *r, const char *p, const char *end, unsigne
 {
 	size_t n = strlen(r->name);
 	bool json_only = n > 5 && !strcmp(r->name + n - 5, ".json");
-	struct sluice_document_reader reader = { r, &r->lines, read_document, read_broken };
 	const char *start = p;
-	unsigned int err_line;
+	unsigned int err_line = line;
 	int ret;
 
 	if (is_blank(p, end))
@@ -172,7 +198,7 @@ static void read_part(struct reading *r, const char *p, const char *end, unsigne
 	if (p < end && (*p == '{' || *p == '[' || json_only)) {
 		SLUICE_ERR(err);
 
-		ret = sluice_json_parse(start, end - start, line, &reader, &err_line, &err);
+		ret = read_json(r, start, end, &err_line, &err);
 		if (!ret)
 			return;
 		/* A YAML flow mapping begins with '{' too; JSON's words are better for JSON. */
@@ -185,7 +211,8 @@ static void read_part(struct reading *r, const char *p, const char *end, unsigne
 	{
 		SLUICE_ERR(err);
 
-		ret = sluice_yaml_parse(start, end - start, line, &reader, &err_line, &err);
+		ret = sluice_yaml_read(&r->arena, start, end - start, line, read_document, r,
+				       &err_line, &err);
 		if (ret)
 			r->reader->problem(r->reader->ctx, err_line, sluice_err_msg(&err));
 	}
@@ -220,7 +247,7 @@ void sluice_manifest_read(const char *name, const char *text, size_t len,
 		p = eol ? eol + 1 : end;
 	}
 	read_part(&r, part, end, part_line);
-	sluice_lines_clear(&r.lines);
+	sluice_arena_clear(&r.arena);
 }
 
 /* ---- the set ---- */
@@ -469,12 +496,12 @@ static bool is_ignored_kind(const char *kind)
 }
 
 /* The key of an object that did not decode, as far as it can be made out. */
-static bool key_of_json(struct key *k, const json_t *json)
+static bool key_of_value(struct key *k, const struct sluice_value *value)
 {
-	const char *kind = json_string_value(json_object_get(json, "kind"));
-	const json_t *meta = json_object_get(json, "metadata");
-	const char *name = json_string_value(json_object_get(meta, "name"));
-	const char *ns = json_string_value(json_object_get(meta, "namespace"));
+	const struct sluice_value *meta = sluice_value_get(value, "metadata");
+	const char *kind = sluice_value_text(value, "kind");
+	const char *name = sluice_value_text(meta, "name");
+	const char *ns = sluice_value_text(meta, "namespace");
 	int i;
 
 	if (!kind || !name)
@@ -491,12 +518,12 @@ static bool key_of_json(struct key *k, const json_t *json)
 	return false;
 }
 
-static void loading_object(void *ctx, json_t *json, const struct sluice_origin *origin)
+static void loading_object(void *ctx, const struct sluice_value *value)
 {
-	const char *kind = json_string_value(json_object_get(json, "kind"));
+	const char *kind = sluice_value_text(value, "kind");
 	struct loading *l = ctx;
 	struct sluice_object *o, **slot;
-	unsigned int line = origin->line;
+	unsigned int line = value->line;
 	SLUICE_ERR(err);
 	struct key k;
 	int ret;
@@ -505,7 +532,7 @@ static void loading_object(void *ctx, json_t *json, const struct sluice_origin *
 		l->ignored++;
 		return;
 	}
-	ret = sluice_object_decode(json, origin, &o, &line, &err);
+	ret = sluice_object_decode(value, l->file->path, &o, &line, &err);
 	if (ret == -ENOTSUP && !strstr(kind, "NetworkPolicy")) {
 		/* Some other program's resource. */
 		add_problem(&l->problems, line, true, "%.100s: this kind is not known, left out",
@@ -517,7 +544,7 @@ static void loading_object(void *ctx, json_t *json, const struct sluice_origin *
 		add_problem(&l->problems, line, false, "%s", sluice_err_msg(&err));
 		if (ret == -ENOTSUP)
 			return;
-		if (key_of_json(&k, json))
+		if (key_of_value(&k, value))
 			*sluice_map_slot(&l->bad, k.text, k.len) = l;
 		else
 			l->unnamed = true;
