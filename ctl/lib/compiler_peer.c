@@ -43,39 +43,52 @@ static int compare_cidrs(const void *x, const void *y)
 	return c ? c : (int)a->plen - (int)b->plen;
 }
 
+/* A policy may have thousands of ipBlocks: no stream for those. */
+static char *block_text(const struct atom *a)
+{
+	struct sluice_cidr *except = sluice_memdup(a->except, a->n_except * sizeof(*except));
+	char *text = sluice_zalloc((a->n_except + 1) * (SLUICE_ADDR_TEXT + 8)), *p;
+	size_t i;
+
+	memcpy(text, "block ", 6);
+	sluice_cidr_format(&a->cidr, text + 6);
+	p = text + strlen(text);
+	if (a->n_except)
+		qsort(except, a->n_except, sizeof(*except), compare_cidrs);
+	for (i = 0; i < a->n_except; i++) {
+		if (i && !compare_cidrs(&except[i - 1], &except[i]))
+			continue;
+		memcpy(p, " -", 2);
+		sluice_cidr_format(&except[i], p + 2);
+		p += strlen(p);
+	}
+	free(except);
+	return text;
+}
+
 static char *atom_text(const struct atom *a)
 {
-	char *text = NULL, *pods = NULL, *namespaces = NULL, buf[SLUICE_ADDR_TEXT];
-	struct sluice_cidr *except;
-	size_t len = 0, i;
-	FILE *f = sluice_alloc_check(open_memstream(&text, &len));
+	char *text = NULL, *pods, *namespaces;
+	int len = 0;
 
 	switch (a->type) {
 	case ATOM_SELECTOR:
 		pods = sluice_selector_text(&a->pods);
 		namespaces = sluice_selector_text(&a->namespaces);
 		if (a->ns)
-			fprintf(f, "pods in %s: %s", a->ns, pods);
+			len = asprintf(&text, "pods in %s: %s", a->ns, pods);
 		else
-			fprintf(f, "pods in [%s]: %s", namespaces, pods);
+			len = asprintf(&text, "pods in [%s]: %s", namespaces, pods);
+		free(pods);
+		free(namespaces);
 		break;
 	case ATOM_BLOCK:
-		fprintf(f, "block %s", sluice_cidr_format(&a->cidr, buf));
-		except = sluice_memdup(a->except, a->n_except * sizeof(*except));
-		qsort(except, a->n_except, sizeof(*except), compare_cidrs);
-		for (i = 0; i < a->n_except; i++)
-			if (!i || compare_cidrs(&except[i - 1], &except[i]))
-				fprintf(f, " -%s", sluice_cidr_format(&except[i], buf));
-		free(except);
-		break;
+		return block_text(a);
 	case ATOM_PORT:
-		fprintf(f, "port %u %s", a->proto, a->port_name);
+		len = asprintf(&text, "port %u %s", a->proto, a->port_name);
 		break;
 	}
-	fclose(f);
-	free(pods);
-	free(namespaces);
-	return sluice_alloc_check(text);
+	return sluice_alloc_check(len < 0 ? NULL : text);
 }
 
 struct atom *compiler_atom_get(struct sluice_compiler *c, const struct atom *like)
@@ -374,60 +387,84 @@ static bool has_fresh_block(const struct peer *p)
 	return false;
 }
 
-/* Those inside of new ipBlocks: one look for each prefix length in use, however many blocks there are. */
-static void stale_in_fresh_blocks(struct sluice_compiler *c)
+/* Is it inside of a new ipBlock? One look for each prefix length in use, however many blocks there are. */
+static bool in_fresh_block(struct sluice_compiler *c, const struct peer *p)
+{
+	const unsigned int *lengths = c->prefix_lengths[p->prefix.family == SLUICE_IPV6];
+	struct sluice_cidr up = p->prefix;
+	unsigned char key[PEER_KEY];
+	int plen;
+
+	for (plen = p->prefix.plen; plen >= 0; plen--) {
+		if (!lengths[plen])
+			continue;
+		up.plen = plen;
+		sluice_addr_mask(&up.addr, plen);
+		peer_key(&up, key);
+		if (has_fresh_block(sluice_map_get(&c->peers, key, sizeof(key))))
+			return true;
+	}
+	return false;
+}
+
+static bool is_in(const struct peer *p, const struct list *blocks)
+{
+	size_t i;
+
+	for (i = 0; i < blocks->n; i++) {
+		const struct atom *a = blocks->v[i];
+
+		if (a->cidr.plen <= p->prefix.plen &&
+		    sluice_cidr_contains(&a->cidr, &p->prefix.addr, p->prefix.family))
+			return true;
+	}
+	return false;
+}
+
+static void stale_in_blocks(struct sluice_compiler *c, const struct list *blocks)
 {
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
-	int plen;
 
 	for (e = sluice_map_first(&c->peers, &it); e; e = sluice_map_next(&it)) {
 		struct peer *p = e->value;
-		const unsigned int *lengths = c->prefix_lengths[p->prefix.family == SLUICE_IPV6];
-		struct sluice_cidr up = p->prefix;
 
 		if (p->unclassified)
 			continue;
-		for (plen = p->prefix.plen; plen >= 0; plen--) {
-			unsigned char key[PEER_KEY];
-
-			if (!lengths[plen])
-				continue;
-			up.plen = plen;
-			sluice_addr_mask(&up.addr, plen);
-			peer_key(&up, key);
-			if (!has_fresh_block(sluice_map_get(&c->peers, key, sizeof(key))))
-				continue;
+		if (blocks->n <= ASK_ALL ? is_in(p, blocks) : in_fresh_block(c, p))
 			make_stale(c, p);
-			break;
-		}
 	}
 }
 
 static void ask_fresh(struct sluice_compiler *c)
 {
-	size_t blocks = 0, i;
+	struct list blocks = { 0 };
+	bool everybody;
+	size_t i;
 
 	for (i = 0; i < c->fresh_atoms.n; i++) {
 		struct atom *a = c->fresh_atoms.v[i];
 
 		index_atom(c, a);
 		classes_changed(c, a);
-		blocks += a->type == ATOM_BLOCK;
+		if (a->type == ATOM_BLOCK)
+			list_add(&blocks, a);
 	}
-	if (c->fresh_atoms.n - blocks > ASK_ALL)
+	everybody = c->fresh_atoms.n - blocks.n > ASK_ALL;
+	if (everybody)
 		stale_all(c);
-	else if (blocks)
-		stale_in_fresh_blocks(c);
+	else if (blocks.n)
+		stale_in_blocks(c, &blocks);
 	for (i = 0; i < c->fresh_atoms.n; i++) {
 		struct atom *a = c->fresh_atoms.v[i];
 		struct walk w = { c, a };
 
 		a->fresh = false;
-		if (a->type != ATOM_BLOCK && c->fresh_atoms.n - blocks <= ASK_ALL)
+		if (a->type != ATOM_BLOCK && !everybody)
 			sluice_model_each(c->model, SLUICE_KIND_POD, a->ns, stale_pod, &w);
 	}
 	c->fresh_atoms.n = 0;
+	list_clear(&blocks);
 }
 
 /* Forgets the questions that nobody asks any more; those who said yes are to be asked again. */
