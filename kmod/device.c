@@ -7,6 +7,7 @@
 #include "endpoint.h"
 #include "hash.h"
 #include "hooks.h"
+#include "transaction.h"
 
 /* Before everything else at ingress: nothing else may see what a closed pod sends. */
 #define SLUICE_INGRESS_PRIORITY INT_MIN
@@ -102,6 +103,11 @@ struct sluice_device *sluice_device_use(struct sluice_net *sn, u32 ifindex, bool
 
 	ASSERT_RTNL();
 	d = find_index(sn, ifindex);
+	if (d && d->uplink != uplink && d->users) {
+		/* Perhaps by dead versions alone. It may go with them. */
+		sluice_transaction_bury(sn);
+		d = find_index(sn, ifindex);
+	}
 	if (!d) {
 		dev = __dev_get_by_index(sluice_net_of(sn), ifindex);
 		if (!dev) {
@@ -213,20 +219,31 @@ void sluice_devices_settle(struct sluice_net *sn)
 		container_of(n, struct sluice_uplink, node)->device->closed = false;
 }
 
+/* Also those that are dead and not buried. */
+static void evict_uplinks(struct sluice_net *sn, const struct sluice_device *d)
+{
+	const struct sluice_hash *h = &sn->uplinks.hash;
+	struct sluice_buckets *b = sluice_hash_buckets(h);
+	struct hlist_head *head = &b->heads[jhash_1word(d->ifindex, h->seed) & b->mask];
+	struct sluice_link *link;
+	struct hlist_node *next;
+
+	hlist_for_each_entry_safe(link, next, head, slot[b->slot]) {
+		struct sluice_uplink *u = container_of(link, struct sluice_uplink, node.link);
+
+		if (u->device == d)
+			sluice_table_evict(sn, &sn->uplinks, &u->node);
+	}
+}
+
 /* The interface goes, or moves to another namespace: so does whatever stands on it. Under RTNL. */
 static void device_gone(struct sluice_net *sn, struct sluice_device *d)
 {
-	struct sluice_versions v;
-
 	unhook(sn, d);
 	/* One user more until all are gone: it is let go once, and here. */
 	d->users++;
 	sluice_endpoints_evict(sn, d);
-	find_uplink(sn, d->ifindex, &v);
-	if (v.pending)
-		sluice_table_evict(sn, &sn->uplinks, v.pending);
-	if (v.committed)
-		sluice_table_evict(sn, &sn->uplinks, v.committed);
+	evict_uplinks(sn, d);
 	d->closed = false;
 	sluice_device_unuse(sn, d);
 }

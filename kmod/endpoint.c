@@ -179,35 +179,61 @@ static bool ruleset_missing(struct sluice_net *sn, u32 id)
 	return id && !sluice_ruleset_alive(sn, id);
 }
 
-int sluice_endpoints_check(struct sluice_net *sn, const char **why)
+static int check_rulesets(struct sluice_net *sn, const struct sluice_endpoint *ep, const char **why)
+{
+	if (ruleset_missing(sn, ep->ingress)) {
+		*why = "an endpoint names an ingress ruleset that does not exist";
+		return -ENOENT;
+	}
+	if (ruleset_missing(sn, ep->egress)) {
+		*why = "an endpoint names an egress ruleset that does not exist";
+		return -ENOENT;
+	}
+	return 0;
+}
+
+static int check_all_rulesets(struct sluice_net *sn, const char **why)
 {
 	const struct sluice_buckets *b = sluice_hash_buckets(&sn->endpoints.hash);
 	struct sluice_link *link;
+	int err;
 	u32 i;
 
-	if (!sluice_table_changed(&sn->endpoints) && !sluice_table_changed(&sn->rulesets))
-		return 0;
 	for (i = 0; i <= b->mask; i++) {
 		sluice_hash_for_each(link, &sn->endpoints.hash, b, i) {
 			const struct sluice_endpoint *ep =
 				container_of(link, struct sluice_endpoint, node.link);
 
-			if (ep->node.died != SLUICE_ALIVE)
-				continue;
-			if (ruleset_missing(sn, ep->ingress)) {
-				*why = "an endpoint names an ingress ruleset that does not exist";
-				return -ENOENT;
-			}
-			if (ruleset_missing(sn, ep->egress)) {
-				*why = "an endpoint names an egress ruleset that does not exist";
-				return -ENOENT;
-			}
-			if (address_taken(sn, ep)) {
-				*why = "two endpoints have the same address";
-				return -EADDRINUSE;
-			}
+			err = ep->node.died == SLUICE_ALIVE ? check_rulesets(sn, ep, why) : 0;
+			if (err)
+				return err;
 		}
 	}
+	return 0;
+}
+
+/*
+ * Looks at the endpoints that come: one that stays has the addresses it had, and whoever comes finds
+ * that out. All are looked at only when a ruleset goes for good.
+ */
+int sluice_endpoints_check(struct sluice_net *sn, const char **why)
+{
+	struct sluice_node *n;
+	int err;
+
+	list_for_each_entry(n, &sn->endpoints.pending, txn) {
+		const struct sluice_endpoint *ep = container_of(n, struct sluice_endpoint, node);
+
+		err = check_rulesets(sn, ep, why);
+		if (err)
+			return err;
+		if (address_taken(sn, ep)) {
+			*why = "two endpoints have the same address";
+			return -EADDRINUSE;
+		}
+	}
+	if (sluice_rulesets_vanish(sn))
+		return check_all_rulesets(sn, why);
 	return 0;
 }
 

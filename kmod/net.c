@@ -77,6 +77,7 @@ static int __net_init net_init(struct net *net)
 
 	mutex_init(&sn->mutex);
 	sn->net = net;
+	sluice_transactions_init(sn);
 	return sluice_proc_init(sn);
 }
 
@@ -101,6 +102,7 @@ static void __net_exit net_exit(struct net *net)
 {
 	struct sluice_net *sn = sluice_net_get(net);
 
+	sluice_transactions_exit(sn);
 	mutex_lock(&sn->mutex);
 	if (sn->active) {
 		sluice_conns_exit(sn);

@@ -13,6 +13,7 @@
 
 #include <linux/mutex.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 
@@ -36,7 +37,9 @@ struct sluice_backends {
 	struct sluice_backend **segments;
 	u32 used; /* ids ever given out; under sn->mutex, as the others */
 	u32 free; /* id + 1 of the first free one, 0: none */
-	u32 count; /* in use */
+	u32 count; /* in use, also by versions that are dead */
+	u32 alive; /* of the services that the running transaction would leave behind */
+	u32 committed; /* as of the last commit; read without the lock for INFO */
 };
 
 #define SLUICE_PLENS 129
@@ -79,6 +82,8 @@ struct sluice_net {
 	bool dying; /* hooks are going, nobody is told anything any more; written once, read by anybody */
 	u32 owner; /* portid of the socket whose transaction is running, 0: none */
 	bool failed; /* ... one of its objects was refused */
+	bool burying; /* burial is queued or runs; written under mutex */
+	struct rcu_work burial; /* of what died in commits: transaction.c */
 	struct list_head vips_touched; /* by the running transaction */
 	struct list_head uploads; /* rulesets whose pieces are arriving */
 	struct nf_hook_ops *hooks; /* hooks.c */

@@ -546,7 +546,7 @@ static int put_info(struct sk_buff *skb, struct sluice_net *sn)
 	if (!nest || nla_put_string(skb, SLUICE_INFO_A_VERSION, THIS_MODULE->version) ||
 	    nla_put_u32(skb, SLUICE_INFO_A_REVISION, sluice_revision(sn)) ||
 	    nla_put_u32(skb, SLUICE_INFO_A_SERVICES, READ_ONCE(sn->services.committed)) ||
-	    nla_put_u32(skb, SLUICE_INFO_A_BACKENDS, READ_ONCE(sn->backends.count)) ||
+	    nla_put_u32(skb, SLUICE_INFO_A_BACKENDS, READ_ONCE(sn->backends.committed)) ||
 	    nla_put_u32(skb, SLUICE_INFO_A_PEERS, READ_ONCE(sn->peers.committed)) ||
 	    nla_put_u32(skb, SLUICE_INFO_A_RULES, READ_ONCE(sn->rules.committed)) ||
 	    nla_put_u32(skb, SLUICE_INFO_A_RULESETS, READ_ONCE(sn->rulesets.committed)) ||

@@ -46,6 +46,16 @@ bool sluice_ruleset_alive(struct sluice_net *sn, u32 id)
 	return sluice_versions_latest(&v);
 }
 
+bool sluice_rulesets_vanish(struct sluice_net *sn)
+{
+	struct sluice_node *n;
+
+	list_for_each_entry(n, &sn->rulesets.dying, txn)
+		if (!sluice_ruleset_alive(sn, container_of(n, struct sluice_ruleset_entry, node)->id))
+			return true;
+	return false;
+}
+
 static struct sluice_ruleset_entry *find_upload(struct sluice_net *sn, u32 id)
 {
 	struct sluice_ruleset_entry *e;

@@ -41,6 +41,9 @@ int sluice_ruleset_del(struct sluice_net *sn, u32 id);
 /* Would it be there if the transaction were committed now? Under sn->mutex. */
 bool sluice_ruleset_alive(struct sluice_net *sn, u32 id);
 
+/* Does one go, and none of its id come? Under sn->mutex. */
+bool sluice_rulesets_vanish(struct sluice_net *sn);
+
 /* Id of a ruleset whose upload has begun and not ended, or 0. Under sn->mutex. */
 u32 sluice_ruleset_unfinished(struct sluice_net *sn);
 void sluice_rulesets_abort(struct sluice_net *sn);

@@ -8,7 +8,8 @@
 
 /*
  * An address that some service has. Kept apart from the services, so that "is this one of ours?"
- * does not walk all ports of an address.
+ * does not walk all ports of an address. One that died stays until the last of its services' versions
+ * is buried; if the address comes back before that, it is another one.
  */
 struct sluice_vip {
 	struct sluice_link link;
@@ -27,40 +28,56 @@ static u32 vip_hash(const struct sluice_hash *h, const struct sluice_addr *addr,
 	return sluice_hash_addr(addr, family, family, h->seed);
 }
 
-static struct sluice_vip *vip_find(const struct sluice_hash *h, const struct sluice_addr *addr,
-				   u8 family)
+static bool vip_is(const struct sluice_vip *vip, u32 hash, const struct sluice_addr *addr, u8 family)
 {
-	const struct sluice_buckets *b = sluice_hash_buckets(h);
-	u32 hash = vip_hash(h, addr, family);
-	struct sluice_link *link;
-
-	sluice_hash_for_each(link, h, b, hash) {
-		struct sluice_vip *vip = container_of(link, struct sluice_vip, link);
-
-		if (link->hash == hash && vip->family == family &&
-		    sluice_addr_equal(&vip->addr, addr))
-			return vip;
-	}
-	return NULL;
+	return vip->link.hash == hash && vip->family == family &&
+	       sluice_addr_equal(&vip->addr, addr);
 }
 
 bool sluice_service_addr_known(struct sluice_net *sn, u32 revision, const struct sluice_addr *addr,
 			       u8 family)
 {
-	const struct sluice_vip *vip = vip_find(&sn->vips, addr, family);
+	const struct sluice_hash *h = &sn->vips;
+	const struct sluice_buckets *b = sluice_hash_buckets(h);
+	u32 hash = vip_hash(h, addr, family);
+	struct sluice_link *link;
 
-	return vip && READ_ONCE(vip->born) <= revision && revision < READ_ONCE(vip->died);
+	sluice_hash_for_each(link, h, b, hash) {
+		const struct sluice_vip *vip = container_of(link, struct sluice_vip, link);
+
+		if (vip_is(vip, hash, addr, family) && READ_ONCE(vip->born) <= revision &&
+		    revision < READ_ONCE(vip->died))
+			return true;
+	}
+	return false;
+}
+
+/* The one that is not dead. Under sn->mutex. */
+static struct sluice_vip *vip_find(const struct sluice_hash *h, const struct sluice_addr *addr,
+				   u8 family, u32 hash)
+{
+	const struct sluice_buckets *b = sluice_hash_buckets(h);
+	struct sluice_link *link;
+
+	sluice_hash_for_each(link, h, b, hash) {
+		struct sluice_vip *vip = container_of(link, struct sluice_vip, link);
+
+		if (vip_is(vip, hash, addr, family) && vip->died == SLUICE_ALIVE)
+			return vip;
+	}
+	return NULL;
 }
 
 static struct sluice_vip *vip_get(struct sluice_net *sn, const struct sluice_addr *addr, u8 family)
 {
-	struct sluice_vip *vip = vip_find(&sn->vips, addr, family);
+	u32 hash = vip_hash(&sn->vips, addr, family);
+	struct sluice_vip *vip = vip_find(&sn->vips, addr, family, hash);
 
 	if (!vip) {
 		vip = kzalloc(sizeof(*vip), GFP_KERNEL);
 		if (!vip)
 			return NULL;
-		vip->link.hash = vip_hash(&sn->vips, addr, family);
+		vip->link.hash = hash;
 		vip->addr = *addr;
 		vip->family = family;
 		vip->born = SLUICE_ALIVE;
@@ -93,10 +110,12 @@ void sluice_services_seal(struct sluice_net *sn)
 	}
 }
 
-/* One that died has no service version but those that are about to be buried, and goes with them. */
+/* A vip that died has no service version but those that will be buried, and goes with them. */
 void sluice_services_settle(struct sluice_net *sn)
 {
 	struct sluice_vip *vip, *next;
+
+	WRITE_ONCE(sn->backends.committed, sn->backends.alive);
 
 	list_for_each_entry_safe(vip, next, &sn->vips_touched, touched)
 		list_del_init(&vip->touched);
@@ -368,8 +387,10 @@ int sluice_service_del(struct sluice_net *sn, const struct sluice_service_key *k
 
 static void service_turn(struct sluice_net *sn, struct sluice_node *n, bool alive)
 {
-	struct sluice_vip *vip = container_of(n, struct sluice_service, node)->vip;
+	const struct sluice_service *s = container_of(n, struct sluice_service, node);
+	struct sluice_vip *vip = s->vip;
 
+	sn->backends.alive += alive ? s->n_backends : -s->n_backends;
 	vip->alive += alive ? 1 : -1;
 	if (list_empty(&vip->touched))
 		list_add(&vip->touched, &sn->vips_touched);

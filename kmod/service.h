@@ -6,7 +6,7 @@
  * connection can ask "is my backend still what it was?" by two loads: it keeps the backend's id and
  * generation. Replacing a service keeps the id and the generation of each (address, port) that was
  * there before; one that is not there any more gets its next generation when the commit has been
- * seen by everybody, before COMMIT answers, and its id is free from then on.
+ * seen by everybody, as its last version is buried, and its id is free from then on.
  *
  * Why after the grace period: until then, a packet that works at the older revision may just be making
  * a connection to that backend. It stores the old generation, as it must: it is found to be stale.
@@ -108,7 +108,7 @@ int sluice_service_del(struct sluice_net *sn, const struct sluice_service_key *k
 
 /* Commit, before the new revision is published: addresses that come or go with it. */
 void sluice_services_seal(struct sluice_net *sn);
-/* ... and when nobody works at the older one any more; abort: forget what came. */
+/* ... and after; abort: forget what came. */
 void sluice_services_settle(struct sluice_net *sn);
 
 int sluice_services_init(struct sluice_net *sn);

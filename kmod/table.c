@@ -101,6 +101,8 @@ int sluice_table_init(struct sluice_net *sn, struct sluice_table *t,
 	INIT_LIST_HEAD(&t->pending);
 	INIT_LIST_HEAD(&t->dying);
 	INIT_LIST_HEAD(&t->kept);
+	INIT_LIST_HEAD(&t->resting);
+	INIT_LIST_HEAD(&t->graves);
 	return sluice_hash_init(&t->hash, &sn->mutex);
 }
 
@@ -139,8 +141,9 @@ void sluice_versions_add(struct sluice_net *sn, struct sluice_versions *v, struc
 {
 	if (n->born > sn->revision)
 		v->pending = n;
-	else
+	else if (n->died > sn->revision)
 		v->committed = n;
+	/* else: dead, and waiting to be buried */
 }
 
 /* Nobody has seen it yet. */
@@ -201,7 +204,7 @@ void sluice_table_evict(struct sluice_net *sn, struct sluice_table *t, struct sl
 {
 	if (n->died == SLUICE_ALIVE)
 		turn(sn, t, n, false);
-	if (n->born <= sn->revision)
+	if (sluice_node_visible(n, sn->revision))
 		WRITE_ONCE(t->committed, t->committed - 1);
 	WRITE_ONCE(t->hash.shuffles, t->hash.shuffles + 1);
 	unlink_and_release(sn, t, n);
@@ -241,15 +244,21 @@ void sluice_table_settle(struct sluice_net *sn, struct sluice_table *t)
 		WRITE_ONCE(n->written, sn->revision);
 		list_del_init(&n->txn);
 	}
+	list_splice_tail_init(&t->dying, &t->resting);
 	WRITE_ONCE(t->committed, t->alive);
 }
 
-/* Nobody works at an older revision any more. */
+bool sluice_table_dig(struct sluice_table *t)
+{
+	list_splice_tail_init(&t->resting, &t->graves);
+	return !list_empty(&t->graves);
+}
+
 void sluice_table_bury(struct sluice_net *sn, struct sluice_table *t)
 {
 	struct sluice_node *n, *next;
 
-	list_for_each_entry_safe(n, next, &t->dying, txn) {
+	list_for_each_entry_safe(n, next, &t->graves, txn) {
 		unlink_and_release(sn, t, n);
 		cond_resched();
 	}

@@ -16,17 +16,26 @@
  * revision, and with that one store all of it is visible, in all tables. Abort takes the newborn out
  * and makes the dying live again.
  *
- * A key has at most two versions in its table: the committed one and the pending one.
+ * To a transaction a key has at most two versions: the committed one and the pending one. In its table
+ * it may have more: those that died in earlier commits, which no packet at the present revision sees,
+ * and which are buried when nobody can be left who works at an older one. Nobody waits for that: COMMIT
+ * answers as soon as the revision is stored, and the next transaction may begin.
  *
  * Worked example, at revision 7. The table holds
  *     A born 3, alive        B born 5, alive
  * A transaction sets A to something else and deletes B; it also writes C, as it already is:
  *     A born 3, died 8       B born 5, died 8       A' born 8, alive       C on the list "kept"
  * A packet that came before the commit works at 7: it finds A and B, also if the commit comes while
- * it is under way. One that comes after works at 8: it finds A', and no B. When all packets that could
- * work at 7 are through (synchronize_net), A and B are unlinked, and freed after another grace period,
- * because packets at 8 may just be stepping over them. C is untouched, only its "written" is now 8: a
- * sweep at the end of a full resync takes what is on no list, that is, what nobody wrote.
+ * it is under way. One that comes after works at 8: it finds A', and no B. C is untouched, only its
+ * "written" is now 8: a sweep at the end of a full resync takes what is on no list, that is, what nobody
+ * wrote. Another transaction sets A again, at once:
+ *     A born 3, died 8       A' born 8, died 9      A'' born 9, alive      B born 5, died 8
+ * It compared A'' with A' alone. When all packets that could work at 7 are through (a grace period), A
+ * and B are unlinked, and freed after another one, because packets at 8 may just be stepping over them.
+ * A' follows a grace period later.
+ *
+ * Two lists carry the dead: "graves" waits for the grace period that is under way, "resting" for the one
+ * that begins when that has ended (transaction.c).
  *
  * The hash array
  * --------------
@@ -128,12 +137,14 @@ struct sluice_table {
 	struct list_head pending; /* versions born in the running transaction */
 	struct list_head dying; /* committed ones that it ends */
 	struct list_head kept; /* committed ones that it wrote again as they are */
+	struct list_head resting; /* dead, to be buried after the next grace period */
+	struct list_head graves; /* dead, to be buried after this one */
 	u32 alive; /* versions with died == SLUICE_ALIVE */
 	u32 committed; /* objects as of the last commit; read without the lock for INFO */
 	u32 largest; /* bytes of the longest netlink message of one object so far */
 };
 
-/* The versions of one key. */
+/* The versions of one key, without those that are dead. */
 struct sluice_versions {
 	struct sluice_node *committed;
 	struct sluice_node *pending;
@@ -178,6 +189,9 @@ void sluice_table_evict(struct sluice_net *sn, struct sluice_table *t, struct sl
 void sluice_table_sweep(struct sluice_net *sn, struct sluice_table *t);
 bool sluice_table_changed(const struct sluice_table *t);
 void sluice_table_settle(struct sluice_net *sn, struct sluice_table *t);
+/* The resting move into the graves, of which there are none. Returns whether there are any now. */
+bool sluice_table_dig(struct sluice_table *t);
+/* The grace period is over: what is in the graves goes. */
 void sluice_table_bury(struct sluice_net *sn, struct sluice_table *t);
 void sluice_table_abort(struct sluice_net *sn, struct sluice_table *t);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/netdevice.h>
+#include <linux/workqueue.h>
 
 #include "device.h"
 #include "endpoint.h"
@@ -18,6 +19,79 @@ static struct sluice_table *table(struct sluice_net *sn, unsigned int i)
 	};
 
 	return tables[i];
+}
+
+/*
+ * Burial
+ * ------
+ * What dies in a commit rests until a grace period has passed that began after it. One is under way for
+ * all tables at a time (rcu_work counts one request, and so do we): what died before it began is in the
+ * graves, what died since rests, and moves into the graves when they are empty. Example, with commits c1,
+ * c2 and c3 and grace periods as lines:
+ *
+ *     c1          c2    c3
+ *     |-----------------------|-----------------------|
+ *     c1's: graves            buried
+ *                 c2's, c3's: resting, then graves    buried
+ *
+ * So a version is buried at most two grace periods after it died.
+ */
+static bool dig(struct sluice_net *sn)
+{
+	bool any = false;
+	unsigned int i;
+
+	for (i = 0; i < TABLES; i++)
+		any |= sluice_table_dig(table(sn, i));
+	return any;
+}
+
+static void bury(struct sluice_net *sn)
+{
+	unsigned int i;
+
+	for (i = 0; i < TABLES; i++)
+		sluice_table_bury(sn, table(sn, i));
+}
+
+/* Puts the resting on their way. */
+static void start_burial(struct sluice_net *sn)
+{
+	sn->burying = dig(sn);
+	if (sn->burying)
+		queue_rcu_work(system_unbound_wq, &sn->burial);
+}
+
+static void burial(struct work_struct *work)
+{
+	struct sluice_net *sn = container_of(to_rcu_work(work), struct sluice_net, burial);
+
+	mutex_lock(&sn->mutex);
+	bury(sn);
+	start_burial(sn);
+	mutex_unlock(&sn->mutex);
+}
+
+void sluice_transaction_bury(struct sluice_net *sn)
+{
+	lockdep_assert_held(&sn->mutex);
+	if (!dig(sn))
+		return;
+	synchronize_net();
+	bury(sn);
+}
+
+void sluice_transactions_init(struct sluice_net *sn)
+{
+	INIT_RCU_WORK(&sn->burial, burial);
+}
+
+void sluice_transactions_exit(struct sluice_net *sn)
+{
+	/* Until it is through, and has not started another one. */
+	do {
+		flush_rcu_work(&sn->burial);
+	} while (READ_ONCE(sn->burying));
 }
 
 int sluice_transaction_begin(struct sluice_net *sn, u32 owner)
@@ -50,8 +124,8 @@ void sluice_transaction_abort(struct sluice_net *sn)
 
 int sluice_transaction_commit(struct sluice_net *sn, u32 flags, const char **why)
 {
-	bool policy, dying = false;
 	unsigned int i;
+	bool policy;
 	int err;
 
 	if (sn->failed) {
@@ -83,16 +157,10 @@ int sluice_transaction_commit(struct sluice_net *sn, u32 flags, const char **why
 
 	sluice_services_settle(sn);
 	sluice_devices_settle(sn);
-	for (i = 0; i < TABLES; i++) {
+	for (i = 0; i < TABLES; i++)
 		sluice_table_settle(sn, table(sn, i));
-		dying |= sluice_table_changed(table(sn, i));
-	}
-	if (dying) {
-		/* Until the last packet that works at the older revision is through. */
-		synchronize_net();
-		for (i = 0; i < TABLES; i++)
-			sluice_table_bury(sn, table(sn, i));
-	}
+	if (!sn->burying)
+		start_burial(sn);
 	sn->owner = 0;
 	return 0;
 

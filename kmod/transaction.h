@@ -24,9 +24,20 @@ static inline u32 sluice_transaction_revision(const struct sluice_net *sn)
 
 /*
  * Ends it, either way: after an error, with words in *why, nothing has changed. -ECANCELED: one of
- * its objects was refused.
+ * its objects was refused. Does not wait: packets that come from now on work at the new revision, those
+ * under way finish at theirs.
  */
 int sluice_transaction_commit(struct sluice_net *sn, u32 flags, const char **why);
 void sluice_transaction_abort(struct sluice_net *sn);
+
+/*
+ * Waits until nobody works at an older revision, and buries what died in earlier commits. For those few
+ * whom the dead are in the way of; inside or outside of a transaction, under sn->mutex.
+ */
+void sluice_transaction_bury(struct sluice_net *sn);
+
+/* Of a namespace, as it comes and goes. exit: not under sn->mutex, after the last commit. */
+void sluice_transactions_init(struct sluice_net *sn);
+void sluice_transactions_exit(struct sluice_net *sn);
 
 #endif

@@ -289,6 +289,7 @@ void sluice_compiler_attach(struct sluice_compiler *c, const struct sluice_attac
 	}
 	if (!e->gone)
 		unclaim_addresses(c, e);
+	c->complaints |= e->n_addrs > SLUICE_MAX_ENDPOINT_ADDRS;
 	leave_pod(c, e);
 	free(e->container);
 	free(e->addrs);
@@ -298,6 +299,7 @@ void sluice_compiler_attach(struct sluice_compiler *c, const struct sluice_attac
 	e->n_addrs = 0;
 	for (i = 0; i < a->n_addrs; i++)
 		add_address(e->addrs, &e->n_addrs, &a->addrs[i]);
+	c->complaints |= e->n_addrs > SLUICE_MAX_ENDPOINT_ADDRS;
 	if (*a->pod) {
 		e->pod = get_pod(c, a->ns, a->pod);
 		list_add(&e->pod->endpoints, e);
@@ -317,6 +319,7 @@ void sluice_compiler_detach(struct sluice_compiler *c, uint32_t ifindex)
 	if (!e || e->gone)
 		return;
 	e->gone = true;
+	c->complaints |= e->n_addrs > SLUICE_MAX_ENDPOINT_ADDRS;
 	unclaim_addresses(c, e);
 	leave_pod(c, e);
 	endpoint_stale(c, e);
@@ -617,12 +620,15 @@ static int compare_text(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void count_and_complain(struct sluice_compiler *c)
+/* Walks all that may have a problem: only after one came, went or changed. */
+static void complain(struct sluice_compiler *c)
 {
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
 	size_t i;
 
+	c->complaints = false;
+	c->problems_version++;
 	clear_problems(c);
 	for (e = sluice_map_first(&c->services, &it); e; e = sluice_map_next(&it)) {
 		const struct service *s = e->value;
@@ -630,11 +636,9 @@ static void count_and_complain(struct sluice_compiler *c)
 		if (s->problem)
 			add_problem(c, "%s", s->problem);
 	}
-	c->stats.backends = 0;
 	for (e = sluice_map_first(&c->vips, &it); e; e = sluice_map_next(&it)) {
 		const struct vip *v = e->value;
 
-		c->stats.backends += v->n_claims ? v->claims[0]->n_backends : 0;
 		for (i = 1; i < v->n_claims; i++) {
 			char buf[SLUICE_ADDR_TEXT];
 
@@ -661,6 +665,10 @@ static void count_and_complain(struct sluice_compiler *c)
 	}
 	if (c->n_problems)
 		qsort(c->problems, c->n_problems, sizeof(*c->problems), compare_text);
+}
+
+static void count(struct sluice_compiler *c)
+{
 	c->stats.services = c->vips.n;
 	c->stats.peers = c->peers.n;
 	c->stats.classes = c->classes.n;
@@ -718,13 +726,20 @@ int sluice_compiler_sync(struct sluice_compiler *c, struct sluice_dataplane *dp,
 	compiler_peer_sent(c);
 	compiler_policy_sent(c);
 	endpoints_sent(c);
-	count_and_complain(c);
+	count(c);
+	if (c->complaints)
+		complain(c);
 	return 0;
 }
 
 void sluice_compiler_stats(const struct sluice_compiler *c, struct sluice_compiler_stats *stats)
 {
 	*stats = c->stats;
+}
+
+unsigned long sluice_compiler_problems_version(const struct sluice_compiler *c)
+{
+	return c->problems_version;
 }
 
 size_t sluice_compiler_problems(const struct sluice_compiler *c, const char *const **problems)

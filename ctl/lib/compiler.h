@@ -80,6 +80,8 @@ struct sluice_compiler_stats {
 void sluice_compiler_stats(const struct sluice_compiler *compiler,
 			   struct sluice_compiler_stats *stats);
 
+/* Changes whenever the problems have. */
+unsigned long sluice_compiler_problems_version(const struct sluice_compiler *compiler);
 /* What was left out or refused, as of the last sync: "Service a/b: ...". Owned by the compiler. */
 size_t sluice_compiler_problems(const struct sluice_compiler *compiler,
 				const char *const **problems);

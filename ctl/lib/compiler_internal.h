@@ -57,7 +57,7 @@ struct atom {
 	unsigned int refs; /* rules that use it */
 	bool fresh; /* nobody was asked yet; is in compiler.fresh_atoms */
 	bool loose; /* is in compiler.loose_atoms */
-	bool changed; /* classes is not what it was after the last sync */
+	bool changed; /* classes is not what it was after the last sync; is in compiler.changed_atoms */
 	uint64_t serial; /* orders signatures; never reused */
 	uint64_t hash; /* of its text: the same after a restart */
 	char *text; /* key in compiler.atoms */
@@ -145,7 +145,7 @@ struct policy {
 	const struct sluice_policy *o; /* with a reference */
 	unsigned int refs; /* rulesets */
 	bool stale; /* o is not what the model has now */
-	bool changed; /* compiled anew in this sync */
+	bool changed; /* compiled anew in this sync; is in compiler.changed_policies */
 	struct compiled_rule *rules[2];
 	size_t n_rules[2];
 };
@@ -194,6 +194,7 @@ struct vip {
 	struct vip_claim **claims; /* sorted; the first has it */
 	size_t n_claims;
 	uint64_t hash; /* of what was sent */
+	size_t counted; /* backends that compiler.stats has of it */
 	bool dirty, sent;
 };
 
@@ -231,14 +232,15 @@ struct sluice_compiler {
 	struct sluice_map selector_index; /* u64 -> struct list of atoms */
 	struct sluice_map port_index; /* "proto name" -> struct atom */
 	unsigned int prefix_lengths[2][129]; /* how many peers with blocks have this length */
-	struct list fresh_atoms, loose_atoms, dead_classes, stale_peers, dirty_peers;
+	struct list fresh_atoms, loose_atoms, changed_atoms;
+	struct list dead_classes, stale_peers, dirty_peers;
 
 	struct sluice_map policies; /* "ns\0name" -> struct policy */
 	struct sluice_map rulesets; /* key -> struct ruleset */
 	struct sluice_map ruleset_ids; /* u32 -> struct ruleset */
 	struct sluice_map names; /* "policy\0rule" -> struct rule_name */
 	struct sluice_map name_ids; /* u32 -> struct rule_name */
-	struct list dirty_names, dirty_rulesets, stale_policies;
+	struct list dirty_names, dirty_rulesets, stale_policies, changed_policies;
 
 	struct sluice_map endpoints; /* u32 -> struct endpoint */
 	struct sluice_map endpoint_addrs; /* address and family -> struct list of endpoints */
@@ -254,8 +256,10 @@ struct sluice_compiler {
 	size_t n_sent_uplinks;
 	bool uplinks_dirty;
 
+	bool complaints; /* some problem came, went or changed: problems is to be made anew */
 	char **problems;
 	size_t n_problems, cap_problems;
+	unsigned long problems_version;
 	struct sluice_compiler_stats stats;
 };
 

@@ -23,7 +23,7 @@
  */
 #include "ctl/lib/compiler_internal.h"
 
-/* With more new questions than this, everybody is asked everything instead of one by one. */
+/* With more new questions about pods than this, everybody is asked everything instead of one by one. */
 #define ASK_ALL 16
 
 enum bucket_kind { BUCKET_NS_PAIR, BUCKET_NS, BUCKET_PAIR, BUCKET_NAMESPACE_PAIR, BUCKET_REST };
@@ -43,39 +43,52 @@ static int compare_cidrs(const void *x, const void *y)
 	return c ? c : (int)a->plen - (int)b->plen;
 }
 
+/* A policy may have thousands of ipBlocks: no stream for those. */
+static char *block_text(const struct atom *a)
+{
+	struct sluice_cidr *except = sluice_memdup(a->except, a->n_except * sizeof(*except));
+	char *text = sluice_zalloc((a->n_except + 1) * (SLUICE_ADDR_TEXT + 8)), *p;
+	size_t i;
+
+	memcpy(text, "block ", 6);
+	sluice_cidr_format(&a->cidr, text + 6);
+	p = text + strlen(text);
+	if (a->n_except)
+		qsort(except, a->n_except, sizeof(*except), compare_cidrs);
+	for (i = 0; i < a->n_except; i++) {
+		if (i && !compare_cidrs(&except[i - 1], &except[i]))
+			continue;
+		memcpy(p, " -", 2);
+		sluice_cidr_format(&except[i], p + 2);
+		p += strlen(p);
+	}
+	free(except);
+	return text;
+}
+
 static char *atom_text(const struct atom *a)
 {
-	char *text = NULL, *pods = NULL, *namespaces = NULL, buf[SLUICE_ADDR_TEXT];
-	struct sluice_cidr *except;
-	size_t len = 0, i;
-	FILE *f = sluice_alloc_check(open_memstream(&text, &len));
+	char *text = NULL, *pods, *namespaces;
+	int len = 0;
 
 	switch (a->type) {
 	case ATOM_SELECTOR:
 		pods = sluice_selector_text(&a->pods);
 		namespaces = sluice_selector_text(&a->namespaces);
 		if (a->ns)
-			fprintf(f, "pods in %s: %s", a->ns, pods);
+			len = asprintf(&text, "pods in %s: %s", a->ns, pods);
 		else
-			fprintf(f, "pods in [%s]: %s", namespaces, pods);
+			len = asprintf(&text, "pods in [%s]: %s", namespaces, pods);
+		free(pods);
+		free(namespaces);
 		break;
 	case ATOM_BLOCK:
-		fprintf(f, "block %s", sluice_cidr_format(&a->cidr, buf));
-		except = sluice_memdup(a->except, a->n_except * sizeof(*except));
-		qsort(except, a->n_except, sizeof(*except), compare_cidrs);
-		for (i = 0; i < a->n_except; i++)
-			if (!i || compare_cidrs(&except[i - 1], &except[i]))
-				fprintf(f, " -%s", sluice_cidr_format(&except[i], buf));
-		free(except);
-		break;
+		return block_text(a);
 	case ATOM_PORT:
-		fprintf(f, "port %u %s", a->proto, a->port_name);
+		len = asprintf(&text, "port %u %s", a->proto, a->port_name);
 		break;
 	}
-	fclose(f);
-	free(pods);
-	free(namespaces);
-	return sluice_alloc_check(text);
+	return sluice_alloc_check(len < 0 ? NULL : text);
 }
 
 struct atom *compiler_atom_get(struct sluice_compiler *c, const struct atom *like)
@@ -270,6 +283,14 @@ void compiler_peer_namespace(struct sluice_compiler *c, const char *ns)
 
 /* ---- questions come and go ---- */
 
+static void classes_changed(struct sluice_compiler *c, struct atom *a)
+{
+	if (a->changed)
+		return;
+	a->changed = true;
+	list_add(&c->changed_atoms, a);
+}
+
 static void bucket_of(struct atom *a)
 {
 	const char *key, *value;
@@ -347,7 +368,60 @@ static void unindex_atom(struct sluice_compiler *c, struct atom *a)
 	}
 }
 
-static void stale_all(struct sluice_compiler *c, const struct atom *block)
+static void stale_all(struct sluice_compiler *c)
+{
+	struct sluice_map_entry *e;
+	struct sluice_map_iter it;
+
+	for (e = sluice_map_first(&c->peers, &it); e; e = sluice_map_next(&it))
+		make_stale(c, e->value);
+}
+
+static bool has_fresh_block(const struct peer *p)
+{
+	size_t i;
+
+	for (i = 0; p && i < p->n_blocks; i++)
+		if (p->blocks[i].atom->fresh)
+			return true;
+	return false;
+}
+
+/* Is it inside of a new ipBlock? One look for each prefix length in use, however many blocks there are. */
+static bool in_fresh_block(struct sluice_compiler *c, const struct peer *p)
+{
+	const unsigned int *lengths = c->prefix_lengths[p->prefix.family == SLUICE_IPV6];
+	struct sluice_cidr up = p->prefix;
+	unsigned char key[PEER_KEY];
+	int plen;
+
+	for (plen = p->prefix.plen; plen >= 0; plen--) {
+		if (!lengths[plen])
+			continue;
+		up.plen = plen;
+		sluice_addr_mask(&up.addr, plen);
+		peer_key(&up, key);
+		if (has_fresh_block(sluice_map_get(&c->peers, key, sizeof(key))))
+			return true;
+	}
+	return false;
+}
+
+static bool is_in(const struct peer *p, const struct list *blocks)
+{
+	size_t i;
+
+	for (i = 0; i < blocks->n; i++) {
+		const struct atom *a = blocks->v[i];
+
+		if (a->cidr.plen <= p->prefix.plen &&
+		    sluice_cidr_contains(&a->cidr, &p->prefix.addr, p->prefix.family))
+			return true;
+	}
+	return false;
+}
+
+static void stale_in_blocks(struct sluice_compiler *c, const struct list *blocks)
 {
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
@@ -355,39 +429,42 @@ static void stale_all(struct sluice_compiler *c, const struct atom *block)
 	for (e = sluice_map_first(&c->peers, &it); e; e = sluice_map_next(&it)) {
 		struct peer *p = e->value;
 
-		if (!block ||
-		    (p->prefix.plen >= block->cidr.plen &&
-		     sluice_cidr_contains(&block->cidr, &p->prefix.addr, p->prefix.family)))
+		if (p->unclassified)
+			continue;
+		if (blocks->n <= ASK_ALL ? is_in(p, blocks) : in_fresh_block(c, p))
 			make_stale(c, p);
 	}
 }
 
 static void ask_fresh(struct sluice_compiler *c)
 {
-	size_t i, n = 0;
+	struct list blocks = { 0 };
+	bool everybody;
+	size_t i;
 
 	for (i = 0; i < c->fresh_atoms.n; i++) {
 		struct atom *a = c->fresh_atoms.v[i];
 
 		index_atom(c, a);
-		a->changed = true;
-		n++;
+		classes_changed(c, a);
+		if (a->type == ATOM_BLOCK)
+			list_add(&blocks, a);
 	}
-	if (n > ASK_ALL)
-		stale_all(c, NULL);
+	everybody = c->fresh_atoms.n - blocks.n > ASK_ALL;
+	if (everybody)
+		stale_all(c);
+	else if (blocks.n)
+		stale_in_blocks(c, &blocks);
 	for (i = 0; i < c->fresh_atoms.n; i++) {
 		struct atom *a = c->fresh_atoms.v[i];
 		struct walk w = { c, a };
 
 		a->fresh = false;
-		if (n > ASK_ALL)
-			continue;
-		if (a->type == ATOM_BLOCK)
-			stale_all(c, a);
-		else
+		if (a->type != ATOM_BLOCK && !everybody)
 			sluice_model_each(c->model, SLUICE_KIND_POD, a->ns, stale_pod, &w);
 	}
 	c->fresh_atoms.n = 0;
+	list_clear(&blocks);
 }
 
 /* Forgets the questions that nobody asks any more; those who said yes are to be asked again. */
@@ -589,7 +666,7 @@ static struct class *get_class(struct sluice_compiler *c, struct answers *s)
 
 		sluice_grow(a->classes, a->n_classes, a->cap_classes);
 		a->classes[a->n_classes++] = (struct atom_class){ class, s->v[i].value };
-		a->changed = true;
+		classes_changed(c, a);
 	}
 	return class;
 }
@@ -651,7 +728,7 @@ static void drop_dead_classes(struct sluice_compiler *c)
 			for (m = 0; m < a->n_classes && a->classes[m].class != class; m++)
 				;
 			a->classes[m] = a->classes[--a->n_classes];
-			a->changed = true;
+			classes_changed(c, a);
 		}
 		key = sluice_zalloc(class->n_answers * 2 * sizeof(*key));
 		class_key(class->answers, class->n_answers, key);
@@ -696,7 +773,7 @@ void compiler_peer_update(struct sluice_compiler *c)
 {
 	struct answers scratch = { 0 };
 	struct list dying = { 0 };
-	size_t i;
+	size_t i, n;
 
 	drop_loose(c, &dying);
 	ask_fresh(c);
@@ -709,6 +786,10 @@ void compiler_peer_update(struct sluice_compiler *c)
 	c->stale_peers.n = 0;
 	free(scratch.v);
 	drop_dead_classes(c);
+	for (i = n = 0; i < c->changed_atoms.n; i++)
+		if (((struct atom *)c->changed_atoms.v[i])->refs)
+			c->changed_atoms.v[n++] = c->changed_atoms.v[i];
+	c->changed_atoms.n = n;
 	for (i = 0; i < dying.n; i++)
 		free_atom(dying.v[i]);
 	list_clear(&dying);
@@ -810,6 +891,7 @@ void compiler_peer_free(struct sluice_compiler *c)
 	sluice_map_clear(&c->port_index, NULL);
 	list_clear(&c->fresh_atoms);
 	list_clear(&c->loose_atoms);
+	list_clear(&c->changed_atoms);
 	list_clear(&c->dead_classes);
 	list_clear(&c->stale_peers);
 	list_clear(&c->dirty_peers);

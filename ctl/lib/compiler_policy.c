@@ -205,7 +205,10 @@ static void compile_policy(struct sluice_compiler *c, struct policy *p,
 		for (i = 0; i < p->n_rules[dir]; i++)
 			compile_rule(c, o, dir, i, &p->rules[dir][i]);
 	}
-	p->changed = true;
+	if (!p->changed) {
+		p->changed = true;
+		list_add(&c->changed_policies, p);
+	}
 	/* After the new ones were taken: a question that both ask is never dropped in between. */
 	if (old.o)
 		drop_rules(c, &old);
@@ -252,6 +255,8 @@ static void policy_put(struct sluice_compiler *c, struct policy *p)
 	sluice_map_del(&c->policies, k.text, k.len);
 	if (p->stale)
 		list_remove(&c->stale_policies, p);
+	if (p->changed)
+		list_remove(&c->changed_policies, p);
 	free_policy(p);
 }
 
@@ -376,6 +381,7 @@ static void empty_ruleset(struct sluice_compiler *c, struct ruleset *rs)
 	free(rs->policies);
 	free(rs->ports);
 	free(rs->blob);
+	c->complaints |= !!rs->problem;
 	free(rs->problem);
 	rs->policies = NULL;
 	rs->n_policies = 0;
@@ -736,6 +742,7 @@ static void build_ruleset(struct sluice_compiler *c, struct ruleset *rs)
 
 	c->stats.built++;
 	rs->build = false;
+	c->complaints |= !!rs->problem;
 	free(rs->problem);
 	rs->problem = NULL;
 	for (i = 0; i < rs->n_policies; i++) {
@@ -760,6 +767,7 @@ static void build_ruleset(struct sluice_compiler *c, struct ruleset *rs)
 			     rs->n_policies > 1 ? " and others" : "", directions[rs->dir],
 			     sluice_err_msg(&err)) < 0)
 			sluice_alloc_check(NULL);
+		c->complaints = true;
 		if (sluice_ruleset_build(&b.rules[b.n - 1], 1, SLUICE_ACTION_DENY, &blob, NULL))
 			abort();
 	}
@@ -815,13 +823,9 @@ void compiler_policy_build(struct sluice_compiler *c)
 {
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
-	bool any = c->dirty_rulesets.n;
+	size_t i;
 
-	for (e = sluice_map_first(&c->atoms, &it); e && !any; e = sluice_map_next(&it))
-		any = ((struct atom *)e->value)->changed;
-	for (e = sluice_map_first(&c->policies, &it); e && !any; e = sluice_map_next(&it))
-		any = ((struct policy *)e->value)->changed;
-	if (!any)
+	if (!c->dirty_rulesets.n && !c->changed_atoms.n && !c->changed_policies.n)
 		return;
 	for (e = sluice_map_first(&c->rulesets, &it); e; e = sluice_map_next(&it)) {
 		struct ruleset *rs = e->value;
@@ -829,10 +833,12 @@ void compiler_policy_build(struct sluice_compiler *c)
 		if (rs->refs && needs_build(rs))
 			build_ruleset(c, rs);
 	}
-	for (e = sluice_map_first(&c->atoms, &it); e; e = sluice_map_next(&it))
-		((struct atom *)e->value)->changed = false;
-	for (e = sluice_map_first(&c->policies, &it); e; e = sluice_map_next(&it))
-		((struct policy *)e->value)->changed = false;
+	for (i = 0; i < c->changed_atoms.n; i++)
+		((struct atom *)c->changed_atoms.v[i])->changed = false;
+	c->changed_atoms.n = 0;
+	for (i = 0; i < c->changed_policies.n; i++)
+		((struct policy *)c->changed_policies.v[i])->changed = false;
+	c->changed_policies.n = 0;
 }
 
 /* ---- to the data plane ---- */
@@ -943,5 +949,6 @@ void compiler_policy_free(struct sluice_compiler *c)
 	list_clear(&c->dirty_names);
 	list_clear(&c->dirty_rulesets);
 	list_clear(&c->stale_policies);
+	list_clear(&c->changed_policies);
 	list_clear(&c->stale_endpoints);
 }

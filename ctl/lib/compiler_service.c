@@ -202,6 +202,7 @@ static void add_claim(struct sluice_compiler *c, struct service *s, struct vip_c
 	for (i = v->n_claims++; i && compare_claims(v->claims[i - 1], claim) > 0; i--)
 		v->claims[i] = v->claims[i - 1];
 	v->claims[i] = claim;
+	c->complaints |= v->n_claims > 1;
 	make_dirty(c, v);
 }
 
@@ -213,6 +214,7 @@ static void drop_claims(struct sluice_compiler *c, struct service *s)
 		struct vip_claim *claim = s->claims[i];
 		struct vip *v = claim->vip;
 
+		c->complaints |= v->n_claims > 1;
 		for (k = n = 0; k < v->n_claims; k++)
 			if (v->claims[k] != claim)
 				v->claims[n++] = v->claims[k];
@@ -225,8 +227,6 @@ static void drop_claims(struct sluice_compiler *c, struct service *s)
 	free(s->claims);
 	s->claims = NULL;
 	s->n_claims = 0;
-	free(s->problem);
-	s->problem = NULL;
 }
 
 static void add_problem(struct service *s, const char *text)
@@ -286,30 +286,20 @@ static void free_service(void *value)
 	free(s->ns);
 	free(s->name);
 	free(s->created);
+	free(s->problem);
 	free(s);
 }
 
-static void compile_service(struct sluice_compiler *c, struct service *s)
+static void make_claims(struct sluice_compiler *c, struct service *s,
+			const struct sluice_service *svc)
 {
-	const struct sluice_service *svc =
-		sluice_to_service(sluice_model_find(c->model, SLUICE_KIND_SERVICE, s->ns, s->name));
+	const struct sluice_dp_addr *ips = svc->ips;
 	struct sluice_dp_addr made_up[2];
-	const struct sluice_dp_addr *ips = svc ? svc->ips : NULL;
-	size_t n_ips = svc ? svc->n_ips : 0, i;
-	struct name_key k;
+	size_t n_ips = svc->n_ips, i;
 
-	c->stats.compiled_services++;
-	s->stale = false;
-	drop_claims(c, s);
-	if (!svc || svc->ignored) {
-		make_name_key(&k, s->ns, s->name);
-		sluice_map_del(&c->services, k.text, k.len);
-		free_service(s);
-		return;
-	}
 	free(s->created);
 	s->created = sluice_strdup(svc->o.created);
-	if (!svc->n_ips && c->all) {
+	if (!n_ips && c->all) {
 		sluice_service_made_up_ips(svc, made_up);
 		ips = made_up;
 		n_ips = 2;
@@ -320,6 +310,33 @@ static void compile_service(struct sluice_compiler *c, struct service *s)
 		add_problem(s, "sessionAffinity ClientIP is not supported, backends are random");
 	for (i = 0; i < svc->n_ports; i++)
 		compile_port(c, s, svc, &svc->ports[i], ips, n_ips);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static void compile_service(struct sluice_compiler *c, struct service *s)
+{
+	const struct sluice_service *svc =
+		sluice_to_service(sluice_model_find(c->model, SLUICE_KIND_SERVICE, s->ns, s->name));
+	char *problem = s->problem;
+	struct name_key k;
+
+	c->stats.compiled_services++;
+	s->stale = false;
+	s->problem = NULL;
+	drop_claims(c, s);
+	if (svc && !svc->ignored)
+		make_claims(c, s, svc);
+	c->complaints |= !same_text(problem, s->problem);
+	free(problem);
+	if (svc && !svc->ignored)
+		return;
+	make_name_key(&k, s->ns, s->name);
+	sluice_map_del(&c->services, k.text, k.len);
+	free_service(s);
 }
 
 void compiler_service_stale(struct sluice_compiler *c, const char *ns, const char *name)
@@ -450,8 +467,11 @@ void compiler_service_sent(struct sluice_compiler *c)
 
 	for (i = 0; i < c->dirty_vips.n; i++) {
 		struct vip *v = c->dirty_vips.v[i];
+		size_t now = v->n_claims ? v->claims[0]->n_backends : 0;
 
 		v->dirty = false;
+		c->stats.backends += now - v->counted;
+		v->counted = now;
 		if (v->n_claims)
 			continue;
 		key_of(&v->key, &key);

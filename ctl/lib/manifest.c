@@ -67,6 +67,8 @@ struct sluice_manifests {
 	struct sluice_map files; /* path -> struct file */
 	struct sluice_map claims; /* key -> struct claim */
 	size_t n_contested; /* keys that more than one file gives */
+	unsigned long version; /* of the problems: counts up when they may have changed */
+	unsigned long shown_version; /* of those below */
 	struct sluice_manifest_problem *shown;
 	size_t n_shown, cap_shown;
 };
@@ -75,50 +77,93 @@ struct sluice_manifests {
 
 struct reading {
 	const char *name;
-	struct sluice_lines lines;
+	struct sluice_arena arena; /* of the document at hand */
 	const struct sluice_manifest_reader *reader;
 };
 
-static unsigned int reading_line(const void *ctx, const json_t *value)
+/* What an item leaves out of what its list says of it: those of a PodList have no kind. */
+static struct sluice_value complete_item(struct reading *r, const struct sluice_value *item,
+					 const char *kind, size_t kind_len, const char *api)
 {
-	return sluice_lines_get(&((const struct reading *)ctx)->lines, value);
+	struct sluice_value out = *item;
+	struct sluice_member *m;
+
+	if (!kind_len || item->type != SLUICE_VALUE_OBJECT || sluice_value_get(item, "kind"))
+		return out;
+	m = sluice_arena_get(&r->arena, (item->n + 2) * sizeof(*m));
+	if (item->n)
+		memcpy(m, item->members, item->n * sizeof(*m));
+	out.members = m;
+	m[out.n++] = (struct sluice_member){
+		"kind",
+		4,
+		{ .type = SLUICE_VALUE_TEXT,
+		  .line = item->line,
+		  .n = kind_len,
+		  .text = sluice_arena_text(&r->arena, kind, kind_len) },
+	};
+	if (api && !sluice_value_get(item, "apiVersion"))
+		m[out.n++] = (struct sluice_member){
+			"apiVersion",
+			10,
+			{ .type = SLUICE_VALUE_TEXT,
+			  .line = item->line,
+			  .n = strlen(api),
+			  .text = api },
+		};
+	return out;
 }
 
-static void unpack(struct reading *r, json_t *doc, unsigned int depth, unsigned int line)
+static void unpack(struct reading *r, const struct sluice_value *doc, unsigned int depth)
 {
-	const char *kind = json_string_value(json_object_get(doc, "kind"));
-	json_t *items = json_object_get(doc, "items"), *item;
+	const char *kind = sluice_value_text(doc, "kind"), *api = sluice_value_text(doc, "apiVersion");
+	const struct sluice_value *items = sluice_value_get(doc, "items");
 	size_t len = kind ? strlen(kind) : 0, i;
-	unsigned int own = sluice_lines_get(&r->lines, doc);
-	struct sluice_origin origin = { r->name, own ? own : line, reading_line, r };
 
-	if (json_is_null(doc))
+	if (doc->type == SLUICE_VALUE_NULL)
 		return;
 	if (len < 4 || strcmp(kind + len - 4, "List") ||
-	    (items && !json_is_array(items) && !json_is_null(items))) {
-		r->reader->object(r->reader->ctx, doc, &origin);
+	    (items && items->type != SLUICE_VALUE_LIST && items->type != SLUICE_VALUE_NULL)) {
+		r->reader->object(r->reader->ctx, doc);
 		return;
 	}
 	if (depth >= MAX_LIST_DEPTH) {
-		r->reader->problem(r->reader->ctx, origin.line, "lists in lists, too deep");
+		r->reader->problem(r->reader->ctx, doc->line, "lists in lists, too deep");
 		return;
 	}
-	json_array_foreach(items, i, item) {
-		/* The items of a PodList may leave out what the list says of them. */
-		if (len > 4 && json_is_object(item) && !json_object_get(item, "kind")) {
-			json_t *api = json_object_get(doc, "apiVersion");
+	for (i = 0; items && items->type == SLUICE_VALUE_LIST && i < items->n; i++) {
+		struct sluice_value item = complete_item(r, &items->items[i], kind, len - 4, api);
 
-			json_object_set_new(item, "kind", json_stringn(kind, len - 4));
-			if (api && !json_object_get(item, "apiVersion"))
-				json_object_set(item, "apiVersion", api);
-		}
-		unpack(r, item, depth + 1, origin.line);
+		unpack(r, &item, depth + 1);
 	}
 }
 
-static void read_document(void *ctx, json_t *doc)
+static void read_document(void *ctx, const struct sluice_value *doc)
 {
-	unpack(ctx, doc, 0, 0);
+	struct reading *r = ctx;
+
+	unpack(r, doc, 0);
+	/* Anchors of YAML end with their document too. */
+	sluice_arena_reset(&r->arena);
+}
+
+/* All values of the text, to the first that is broken. */
+static int read_json(struct reading *r, const char *p, const char *end, unsigned int *line,
+		     struct sluice_err *err)
+{
+	for (;;) {
+		struct sluice_value doc;
+
+		for (; p < end && strchr(" \t\r\n", *p) && *p; p++)
+			*line += *p == '\n';
+		if (p == end)
+			return 0;
+		if (sluice_json_read(&r->arena, &p, end, line, &doc, err)) {
+			sluice_arena_reset(&r->arena);
+			return -EINVAL;
+		}
+		read_document(r, &doc);
+	}
 }
 
 /* Nothing but blanks, comments and directives? */
@@ -143,7 +188,7 @@ static void read_part(struct reading *r, const char *p, const char *end, unsigne
 	size_t n = strlen(r->name);
 	bool json_only = n > 5 && !strcmp(r->name + n - 5, ".json");
 	const char *start = p;
-	unsigned int err_line;
+	unsigned int err_line = line;
 	int ret;
 
 	if (is_blank(p, end))
@@ -153,8 +198,7 @@ static void read_part(struct reading *r, const char *p, const char *end, unsigne
 	if (p < end && (*p == '{' || *p == '[' || json_only)) {
 		SLUICE_ERR(err);
 
-		ret = sluice_json_parse(start, end - start, line, &r->lines, read_document, r,
-					&err_line, &err);
+		ret = read_json(r, start, end, &err_line, &err);
 		if (!ret)
 			return;
 		/* A YAML flow mapping begins with '{' too; JSON's words are better for JSON. */
@@ -167,8 +211,8 @@ static void read_part(struct reading *r, const char *p, const char *end, unsigne
 	{
 		SLUICE_ERR(err);
 
-		ret = sluice_yaml_parse(start, end - start, line, &r->lines, read_document, r,
-					&err_line, &err);
+		ret = sluice_yaml_read(&r->arena, start, end - start, line, read_document, r,
+				       &err_line, &err);
 		if (ret)
 			r->reader->problem(r->reader->ctx, err_line, sluice_err_msg(&err));
 	}
@@ -203,7 +247,7 @@ void sluice_manifest_read(const char *name, const char *text, size_t len,
 		p = eol ? eol + 1 : end;
 	}
 	read_part(&r, part, end, part_line);
-	sluice_lines_clear(&r.lines);
+	sluice_arena_clear(&r.arena);
 }
 
 /* ---- the set ---- */
@@ -213,6 +257,7 @@ struct sluice_manifests *sluice_manifests_new(struct sluice_model *model)
 	struct sluice_manifests *set = sluice_zalloc(sizeof(*set));
 
 	set->model = model;
+	set->version = 1;
 	return set;
 }
 
@@ -309,15 +354,22 @@ static void claim(struct sluice_manifests *set, const void *key, size_t len, str
 	if (!*slot)
 		*slot = sluice_zalloc(sizeof(**slot));
 	c = *slot;
-	for (i = 0; i < c->n; i++)
-		if (c->files[i] == file)
-			return;
+	for (i = 0; i < c->n; i++) {
+		if (c->files[i] != file)
+			continue;
+		/* Its line may have changed, which the problem tells. */
+		if (c->n > 1)
+			set->version++;
+		return;
+	}
 	sluice_grow(c->files, c->n, c->cap);
 	for (i = c->n++; i && compare_files(c->files[i - 1], file) > 0; i--)
 		c->files[i] = c->files[i - 1];
 	c->files[i] = file;
 	if (c->n == 2)
 		set->n_contested++;
+	if (c->n > 1)
+		set->version++;
 }
 
 static void unclaim(struct sluice_manifests *set, const void *key, size_t len, struct file *file)
@@ -330,6 +382,8 @@ static void unclaim(struct sluice_manifests *set, const void *key, size_t len, s
 	for (i = 0; i < c->n; i++)
 		if (c->files[i] != file)
 			c->files[n++] = c->files[i];
+	if (c->n > 1)
+		set->version++;
 	if (c->n == 2 && n == 1)
 		set->n_contested--;
 	c->n = n;
@@ -442,12 +496,12 @@ static bool is_ignored_kind(const char *kind)
 }
 
 /* The key of an object that did not decode, as far as it can be made out. */
-static bool key_of_json(struct key *k, const json_t *json)
+static bool key_of_value(struct key *k, const struct sluice_value *value)
 {
-	const char *kind = json_string_value(json_object_get(json, "kind"));
-	const json_t *meta = json_object_get(json, "metadata");
-	const char *name = json_string_value(json_object_get(meta, "name"));
-	const char *ns = json_string_value(json_object_get(meta, "namespace"));
+	const struct sluice_value *meta = sluice_value_get(value, "metadata");
+	const char *kind = sluice_value_text(value, "kind");
+	const char *name = sluice_value_text(meta, "name");
+	const char *ns = sluice_value_text(meta, "namespace");
 	int i;
 
 	if (!kind || !name)
@@ -464,12 +518,12 @@ static bool key_of_json(struct key *k, const json_t *json)
 	return false;
 }
 
-static void loading_object(void *ctx, json_t *json, const struct sluice_origin *origin)
+static void loading_object(void *ctx, const struct sluice_value *value)
 {
-	const char *kind = json_string_value(json_object_get(json, "kind"));
+	const char *kind = sluice_value_text(value, "kind");
 	struct loading *l = ctx;
 	struct sluice_object *o, **slot;
-	unsigned int line = origin->line;
+	unsigned int line = value->line;
 	SLUICE_ERR(err);
 	struct key k;
 	int ret;
@@ -478,7 +532,7 @@ static void loading_object(void *ctx, json_t *json, const struct sluice_origin *
 		l->ignored++;
 		return;
 	}
-	ret = sluice_object_decode(json, origin, &o, &line, &err);
+	ret = sluice_object_decode(value, l->file->path, &o, &line, &err);
 	if (ret == -ENOTSUP && !strstr(kind, "NetworkPolicy")) {
 		/* Some other program's resource. */
 		add_problem(&l->problems, line, true, "%.100s: this kind is not known, left out",
@@ -490,7 +544,7 @@ static void loading_object(void *ctx, json_t *json, const struct sluice_origin *
 		add_problem(&l->problems, line, false, "%s", sluice_err_msg(&err));
 		if (ret == -ENOTSUP)
 			return;
-		if (key_of_json(&k, json))
+		if (key_of_value(&k, value))
 			*sluice_map_slot(&l->bad, k.text, k.len) = l;
 		else
 			l->unnamed = true;
@@ -536,6 +590,8 @@ static void finish_loading(struct sluice_manifests *set, struct loading *l)
 		if (!*slot)
 			*slot = sluice_object_get(e->value);
 	}
+	if (file->problems.n || l->problems.n)
+		set->version++;
 	file->objects = l->objects;
 	clear_problems(&file->problems);
 	file->problems = l->problems;
@@ -597,11 +653,17 @@ void sluice_manifests_load_text(struct sluice_manifests *set, const char *name, 
 }
 
 /* A file that cannot be read keeps what it gave; the reason becomes its problem. */
-static void unreadable(struct file *file, const char *message)
+static void unreadable(struct sluice_manifests *set, struct file *file, const char *message)
 {
+	set->version++;
 	clear_problems(&file->problems);
 	add_problem(&file->problems, 0, false, "%s", message);
 	memset(&file->st, 0, sizeof(file->st));
+}
+
+static size_t first_room(const struct stat *st)
+{
+	return st->st_size < SLUICE_MANIFEST_MAX_BYTES ? st->st_size + 4096 : 4096;
 }
 
 static char *slurp(const char *path, struct stat *st, size_t *len, struct sluice_err *err)
@@ -625,8 +687,9 @@ static char *slurp(const char *path, struct stat *st, size_t *len, struct sluice
 	for (;;) {
 		ssize_t got;
 
-		if (n + 65536 > cap) {
-			cap = cap * 2 + 131072;
+		/* Its size is but a hint: it may be written to right now. */
+		if (n + 1 >= cap) {
+			cap = cap ? cap * 2 : first_room(st);
 			text = sluice_realloc(text, cap, 1);
 		}
 		got = read(fd, text + n, cap - n - 1);
@@ -663,26 +726,32 @@ static bool same_content(const struct stat *a, const struct stat *b)
 }
 
 /* Returns whether it was read. */
-static bool load_file(struct sluice_manifests *set, const char *path, size_t root)
+static bool read_file(struct sluice_manifests *set, struct file *file)
 {
-	struct file *file = get_file(set, path, root);
 	struct stat st;
 	SLUICE_ERR(err);
 	size_t len;
-	char *text;
+	char *text = slurp(file->path, &st, &len, &err);
 
-	file->seen = true;
-	if (file->loaded && !stat(path, &st) && same_content(&st, &file->st))
-		return false;
-	text = slurp(path, &st, &len, &err);
 	if (!text) {
-		unreadable(file, sluice_err_msg(&err));
+		unreadable(set, file, sluice_err_msg(&err));
 		return false;
 	}
 	load_text(set, file, text, len);
 	file->st = st;
 	free(text);
 	return true;
+}
+
+static bool load_file(struct sluice_manifests *set, const char *path, size_t root)
+{
+	struct file *file = get_file(set, path, root);
+	struct stat st;
+
+	file->seen = true;
+	if (file->loaded && !stat(path, &st) && same_content(&st, &file->st))
+		return false;
+	return read_file(set, file);
 }
 
 static bool is_manifest_name(const char *name)
@@ -761,6 +830,15 @@ static bool load_root(struct sluice_manifests *set, size_t i, struct sluice_err 
 	return load_file(set, path, i);
 }
 
+static void set_root_problem(struct sluice_manifests *set, size_t i, const struct sluice_err *err)
+{
+	if (!err->code && !set->roots[i].problem)
+		return;
+	set->version++;
+	free(set->roots[i].problem);
+	set->roots[i].problem = err->code ? sluice_strdup(sluice_err_msg(err)) : NULL;
+}
+
 int sluice_manifests_load(struct sluice_manifests *set, const char *path, struct sluice_err *err)
 {
 	char *clean = sluice_strdup(path);
@@ -776,8 +854,7 @@ int sluice_manifests_load(struct sluice_manifests *set, const char *path, struct
 	free(clean);
 	if (file && !file->loaded && file->problems.n)
 		return sluice_err_set(err, EIO, "%s: %s", path, file->problems.v[0].message);
-	free(set->roots[i].problem);
-	set->roots[i].problem = own.code ? sluice_strdup(sluice_err_msg(&own)) : NULL;
+	set_root_problem(set, i, &own);
 	return sluice_err_move(err, &own);
 }
 
@@ -816,8 +893,7 @@ bool sluice_manifests_refresh(struct sluice_manifests *set)
 		if (set->roots[i].text)
 			continue;
 		changed |= load_root(set, i, &err);
-		free(set->roots[i].problem);
-		set->roots[i].problem = err.code ? sluice_strdup(sluice_err_msg(&err)) : NULL;
+		set_root_problem(set, i, &err);
 	}
 	for (e = sluice_map_first(&set->files, &it); e; e = sluice_map_next(&it)) {
 		struct file *file = e->value;
@@ -830,7 +906,63 @@ bool sluice_manifests_refresh(struct sluice_manifests *set)
 	return changed;
 }
 
+/* Is it a file that a look into this root would find? */
+static bool is_below(const struct root *root, const char *path)
+{
+	size_t n = strlen(root->path);
+	const char *slash = strrchr(path, '/');
+	int depth = -1;
+	const char *p;
+
+	if (root->text)
+		return false;
+	if (!strcmp(root->path, path))
+		return true;
+	if (strncmp(root->path, path, n) || path[n] != '/' || !is_manifest_name(slash + 1))
+		return false;
+	for (p = path + n; (p = strchr(p, '/')); p++, depth++)
+		if (p[1] == '.')
+			return false;
+	return depth < MAX_FOLDER_DEPTH;
+}
+
+bool sluice_manifests_refresh_file(struct sluice_manifests *set, const char *path, bool *done)
+{
+	struct file *file = sluice_map_get(&set->files, path, strlen(path));
+	struct stat st;
+	size_t i;
+
+	*done = true;
+	if (stat(path, &st)) {
+		/* Only what it gave can have changed; and a link to nowhere keeps that. */
+		*done = errno == ENOENT && lstat(path, &st) && errno == ENOENT;
+		if (!*done || !file)
+			return false;
+		/* A file that was named by itself is missed aloud. */
+		*done = strcmp(set->roots[file->root].path, path);
+		if (*done)
+			drop_file(set, file);
+		return *done;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		*done = false;
+		return false;
+	}
+	for (i = 0; !file && i < set->n_roots; i++)
+		if (is_below(&set->roots[i], path))
+			file = get_file(set, path, i);
+	/* Some other file, in a directory that is watched because of its neighbours. */
+	if (!file)
+		return false;
+	return read_file(set, file);
+}
+
 /* ---- problems ---- */
+
+unsigned long sluice_manifests_problems_version(const struct sluice_manifests *set)
+{
+	return set->version;
+}
 
 __attribute__((format(printf, 5, 6))) static void show(struct sluice_manifests *set,
 						       const char *path, unsigned int line,
@@ -886,17 +1018,23 @@ static void show_contested(struct sluice_manifests *set)
 const struct sluice_manifest_problem *sluice_manifests_problems(struct sluice_manifests *set,
 								size_t *n)
 {
-	struct file **files = sluice_zalloc((set->files.n + 1) * sizeof(*files));
 	size_t n_files = 0, i, k;
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
+	struct file **files;
 
+	*n = set->n_shown;
+	if (set->shown_version == set->version)
+		return set->shown;
+	set->shown_version = set->version;
+	files = sluice_zalloc((set->files.n + 1) * sizeof(*files));
 	clear_shown(set);
 	for (i = 0; i < set->n_roots; i++)
 		if (set->roots[i].problem)
 			show(set, set->roots[i].path, 0, false, "%s", set->roots[i].problem);
 	for (e = sluice_map_first(&set->files, &it); e; e = sluice_map_next(&it))
-		files[n_files++] = e->value;
+		if (((struct file *)e->value)->problems.n)
+			files[n_files++] = e->value;
 	qsort(files, n_files, sizeof(*files), compare_file_pointers);
 	for (i = 0; i < n_files; i++)
 		for (k = 0; k < files[i]->problems.n; k++)

@@ -25,8 +25,6 @@
 
 /* A larger file is refused. 16,000 pods as the API server prints them are about 100 MB. */
 #define SLUICE_MANIFEST_MAX_BYTES (512u << 20)
-/* Nesting deeper than this is refused; Kubernetes objects stay below 20. */
-#define SLUICE_MANIFEST_MAX_DEPTH 100
 /* Values that YAML aliases may add to one document, counted as if each were written out. */
 #define SLUICE_MANIFEST_MAX_ALIASED 1000000
 
@@ -59,6 +57,16 @@ void sluice_manifests_remove(struct sluice_manifests *set, const char *path);
  */
 bool sluice_manifests_refresh(struct sluice_manifests *set);
 
+/*
+ * Looks again at the one file of this path, for whoever was told that it changed: it is read whatever
+ * its inode, size and time say, and its objects removed if it is gone. *done is false if that is not
+ * enough to tell what happened (a directory, a path below none that was loaded): refresh. Returns
+ * whether anything was read or removed.
+ */
+bool sluice_manifests_refresh_file(struct sluice_manifests *set, const char *path, bool *done);
+
+/* Changes whenever the problems may have. */
+unsigned long sluice_manifests_problems_version(const struct sluice_manifests *set);
 /* The problems that stand now, in the files' order; owned by the set, valid until asked again. */
 const struct sluice_manifest_problem *sluice_manifests_problems(struct sluice_manifests *set,
 								size_t *n);
@@ -66,12 +74,13 @@ const struct sluice_manifest_problem *sluice_manifests_problems(struct sluice_ma
 size_t sluice_manifests_ignored(const struct sluice_manifests *set);
 
 /*
- * Parses one text into JSON values without decoding them: what the set does first. Calls fn for
- * each object (List kinds unpacked), and problem for each part that cannot be read.
+ * Parses one text into values without decoding them: what the set does first. Calls object for each
+ * object (List kinds unpacked), which may not keep the value, and problem for each part that cannot be
+ * read. name tells JSON from YAML, where it has an ending.
  */
 struct sluice_manifest_reader {
 	void *ctx;
-	void (*object)(void *ctx, json_t *json, const struct sluice_origin *origin);
+	void (*object)(void *ctx, const struct sluice_value *value);
 	void (*problem)(void *ctx, unsigned int line, const char *message);
 };
 void sluice_manifest_read(const char *name, const char *text, size_t len,

@@ -199,7 +199,7 @@ bool sluice_model_apply(struct sluice_model *model, struct sluice_object *o)
 		old = rec->o;
 		if (old == o)
 			return false;
-		if (!memcmp(old->hash, o->hash, sizeof(o->hash))) {
+		if (old->hash == o->hash) {
 			if (o->refs == 1)
 				adopt_place(old, o);
 			return false;

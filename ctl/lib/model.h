@@ -2,7 +2,7 @@
 /*
  * The model: the Kubernetes objects that matter here, stripped to what is needed.
  *
- * Objects are decoded and validated from JSON (sluice_object_decode), immutable from then on, and
+ * Objects are decoded and validated from values (sluice_object_decode), immutable from then on, and
  * reference counted. The store finds them by kind, namespace and name, and tells its listeners of
  * every change, one object at a time. Neither is thread-safe: one thread owns a model.
  *
@@ -12,7 +12,6 @@
 #ifndef SLUICE_CTL_LIB_MODEL_H
 #define SLUICE_CTL_LIB_MODEL_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +20,7 @@
 #include "ctl/lib/dataplane.h"
 #include "ctl/lib/err.h"
 #include "ctl/lib/selector.h"
+#include "ctl/lib/value.h"
 
 /* X(symbol, kind, apiVersion, namespaced, word for status) */
 #define SLUICE_KINDS(X)                                                                   \
@@ -52,7 +52,7 @@ struct sluice_object {
 	char *created; /* RFC 3339, sorts as text; "" when not known */
 	char *file; /* where it stands, or NULL; the line is 0 when not known */
 	unsigned int line;
-	uint64_t hash[2]; /* of everything that was read: equal means nothing changed */
+	uint64_t hash; /* of everything that was read: equal means nothing changed */
 };
 
 struct sluice_namespace {
@@ -176,20 +176,13 @@ struct sluice_policy {
 	size_t n_rules[2];
 };
 
-/* Where JSON came from. line_of may be NULL: it tells the line of a value, 0 when not known. */
-struct sluice_origin {
-	const char *file; /* or NULL */
-	unsigned int line;
-	unsigned int (*line_of)(const void *ctx, const json_t *value);
-	const void *ctx;
-};
-
 /*
- * Decodes and validates one object as the API server would. On success *out is an object with one
- * reference. Errors: EINVAL, the message names the object and the path of the field, and err_line
- * (if not NULL) gets the line of that field. ENOTSUP: a kind that is not handled here.
+ * Decodes and validates one object as the API server would. file: where it stands, or NULL; it is
+ * copied. On success *out is an object with one reference. Errors: EINVAL, the message names the object
+ * and the path of the field, and err_line (if not NULL) gets the line of that field. ENOTSUP: a kind that
+ * is not handled here.
  */
-int sluice_object_decode(json_t *json, const struct sluice_origin *origin,
+int sluice_object_decode(const struct sluice_value *value, const char *file,
 			 struct sluice_object **out, unsigned int *err_line,
 			 struct sluice_err *err);
 

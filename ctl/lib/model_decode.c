@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From JSON to the model's objects, with the API server's validation.
+ * From values to the model's objects, with the API server's validation.
  *
  * Every function that reads a value is given its path, a list of steps on the callers' stacks, and
  * reports with fail(), which names the object, the path and the line. NetworkPolicy is read
@@ -18,7 +18,6 @@
 #define MAX_ITEMS 1000000 /* of one array: far above what etcd's 1.5 MiB for one object can hold */
 
 struct decoder {
-	const struct sluice_origin *origin;
 	char who[400]; /* "NetworkPolicy shop/api" */
 	struct sluice_err *err;
 	unsigned int *err_line;
@@ -28,7 +27,7 @@ struct path {
 	const struct path *up;
 	const char *field; /* or NULL: an element of an array */
 	size_t index;
-	const json_t *value; /* may be NULL */
+	const struct sluice_value *value; /* may be NULL */
 };
 
 static void print_path(FILE *f, const struct path *p)
@@ -42,14 +41,12 @@ static void print_path(FILE *f, const struct path *p)
 		fprintf(f, "%s%s", p->up && p->up->up ? "." : "", p->field);
 }
 
-static unsigned int line_of(const struct decoder *d, const struct path *p)
+static unsigned int line_of(const struct path *p)
 {
-	unsigned int line = 0;
-
-	for (; p && !line && d->origin->line_of; p = p->up)
+	for (; p; p = p->up)
 		if (p->value)
-			line = d->origin->line_of(d->origin->ctx, p->value);
-	return line ? line : d->origin->line;
+			return p->value->line;
+	return 0;
 }
 
 __attribute__((format(printf, 3, 4))) static bool fail(struct decoder *d, const struct path *p,
@@ -70,54 +67,54 @@ __attribute__((format(printf, 3, 4))) static bool fail(struct decoder *d, const 
 	va_end(ap);
 	fclose(f);
 	if (d->err_line)
-		*d->err_line = line_of(d, p);
+		*d->err_line = line_of(p);
 	sluice_err_set(d->err, EINVAL, "%s", text ? text : "");
 	free(text);
 	return false;
 }
 
-static const char *type_name(const json_t *v)
+static const char *type_name(const struct sluice_value *v)
 {
-	switch (json_typeof(v)) {
-	case JSON_OBJECT:
+	switch (v->type) {
+	case SLUICE_VALUE_OBJECT:
 		return "an object";
-	case JSON_ARRAY:
+	case SLUICE_VALUE_LIST:
 		return "a list";
-	case JSON_STRING:
+	case SLUICE_VALUE_TEXT:
 		return "a string";
-	case JSON_INTEGER:
-	case JSON_REAL:
+	case SLUICE_VALUE_INTEGER:
+	case SLUICE_VALUE_REAL:
 		return "a number";
-	case JSON_TRUE:
-	case JSON_FALSE:
+	case SLUICE_VALUE_BOOLEAN:
 		return "a boolean";
-	case JSON_NULL:
+	case SLUICE_VALUE_NULL:
 		return "null";
 	}
 	return "?";
 }
 
+static bool is(const struct sluice_value *v, enum sluice_value_type type)
+{
+	return v && v->type == type;
+}
+
 /* Steps from p to one of its fields. The value is NULL when it is absent or null. */
 static struct path step(const struct path *p, const char *name)
 {
-	struct path next = { p, name, 0, NULL };
-	json_t *v = p->value ? json_object_get(p->value, name) : NULL;
+	const struct sluice_value *v = sluice_value_get(p->value, name);
 
-	if (v && !json_is_null(v))
-		next.value = v;
-	return next;
+	return (struct path){ p, name, 0, is(v, SLUICE_VALUE_NULL) ? NULL : v };
 }
 
+/* p is a list that has it. */
 static struct path element(const struct path *p, size_t i)
 {
-	struct path next = { p, NULL, i, json_array_get(p->value, i) };
-
-	return next;
+	return (struct path){ p, NULL, i, &p->value->items[i] };
 }
 
 static bool want_object(struct decoder *d, const struct path *p)
 {
-	if (p->value && !json_is_object(p->value))
+	if (p->value && !is(p->value, SLUICE_VALUE_OBJECT))
 		return fail(d, p, "must be an object, is %s", type_name(p->value));
 	return true;
 }
@@ -127,9 +124,9 @@ static bool want_list(struct decoder *d, const struct path *p, size_t *n)
 	*n = 0;
 	if (!p->value)
 		return true;
-	if (!json_is_array(p->value))
+	if (!is(p->value, SLUICE_VALUE_LIST))
 		return fail(d, p, "must be a list, is %s", type_name(p->value));
-	*n = json_array_size(p->value);
+	*n = p->value->n;
 	if (*n > MAX_ITEMS)
 		return fail(d, p, "has more than %d items", MAX_ITEMS);
 	return true;
@@ -140,11 +137,9 @@ static bool want_string(struct decoder *d, const struct path *p, const char **ou
 {
 	if (!p->value)
 		return true;
-	if (!json_is_string(p->value))
+	if (!is(p->value, SLUICE_VALUE_TEXT))
 		return fail(d, p, "must be a string, is %s", type_name(p->value));
-	*out = json_string_value(p->value);
-	if (strlen(*out) != json_string_length(p->value))
-		return fail(d, p, "has a NUL character in it");
+	*out = p->value->text;
 	return true;
 }
 
@@ -152,19 +147,19 @@ static bool want_bool(struct decoder *d, const struct path *p, bool *out)
 {
 	if (!p->value)
 		return true;
-	if (!json_is_boolean(p->value))
+	if (!is(p->value, SLUICE_VALUE_BOOLEAN))
 		return fail(d, p, "must be true or false, is %s", type_name(p->value));
-	*out = json_is_true(p->value);
+	*out = p->value->boolean;
 	return true;
 }
 
 static bool want_port(struct decoder *d, const struct path *p, uint16_t *out)
 {
-	json_int_t n;
+	int64_t n;
 
-	if (!json_is_integer(p->value))
+	if (!is(p->value, SLUICE_VALUE_INTEGER))
 		return fail(d, p, "must be a port number, is %s", type_name(p->value));
-	n = json_integer_value(p->value);
+	n = p->value->integer;
 	if (n < 1 || n > 65535)
 		return fail(d, p, "port %lld is not between 1 and 65535", (long long)n);
 	*out = n;
@@ -224,23 +219,19 @@ static bool want_address(struct decoder *d, const struct path *p, const char *s,
 /* Refuses every field that is not in the NULL-ended list. */
 static bool only(struct decoder *d, const struct path *p, const char *const *known)
 {
-	const char *key;
-	json_t *v;
+	size_t i, k;
 
-	if (!p->value)
-		return true;
-	json_object_foreach((json_t *)p->value, key, v) {
-		size_t i;
+	for (k = 0; p->value && k < p->value->n; k++) {
+		const struct sluice_member *m = &p->value->members[k];
+		char name[64];
+		struct path at = { p, name, 0, &m->value };
 
-		for (i = 0; known[i] && strcmp(known[i], key); i++)
+		for (i = 0; known[i] && strcmp(known[i], m->key); i++)
 			;
-		if (!known[i]) {
-			char name[64];
-			struct path at = { p, name, 0, v };
-
-			snprintf(name, sizeof(name), "%s", key);
-			return fail(d, &at, "unknown field");
-		}
+		if (known[i])
+			continue;
+		snprintf(name, sizeof(name), "%s", m->key);
+		return fail(d, &at, "unknown field");
 	}
 	return true;
 }
@@ -268,28 +259,25 @@ static const char *dns_problem(const char *s, size_t max)
 
 static bool decode_labels(struct decoder *d, const struct path *p, struct sluice_labels *labels)
 {
-	const char *key, *problem;
-	json_t *v;
+	const char *problem;
+	size_t i;
 
 	if (!want_object(d, p))
 		return false;
-	if (!p->value)
-		return true;
-	json_object_foreach((json_t *)p->value, key, v) {
-		struct path at = { p, key, 0, v };
+	for (i = 0; p->value && i < p->value->n; i++) {
+		const struct sluice_member *m = &p->value->members[i];
+		struct path at = { p, m->key, 0, &m->value };
 		const char *value = "";
 
-		problem = sluice_label_key_problem(key);
+		problem = sluice_label_key_problem(m->key);
 		if (problem)
 			return fail(d, &at, "not a label key: %s", problem);
-		if (!json_is_string(v))
-			return fail(d, &at, "must be a string, is %s", type_name(v));
 		if (!want_string(d, &at, &value))
 			return false;
 		problem = sluice_label_value_problem(value);
 		if (problem)
 			return fail(d, &at, "\"%.80s\" is not a label value: %s", value, problem);
-		sluice_labels_add(labels, key, value);
+		sluice_labels_add(labels, m->key, value);
 	}
 	return true;
 }
@@ -303,7 +291,7 @@ static bool decode_expression(struct decoder *d, const struct path *p, struct sl
 	size_t n, i;
 	bool ok = true;
 
-	if (!p->value || !json_is_object(p->value))
+	if (!p->value || !is(p->value, SLUICE_VALUE_OBJECT))
 		return fail(d, p, "must be an object");
 	if (!ONLY(d, p, "key", "operator", "values") || !want_string(d, &kp, &key) ||
 	    !want_string(d, &op, &word) || !want_list(d, &vp, &n))
@@ -423,7 +411,7 @@ static bool decode_block(struct decoder *d, const struct path *p, struct sluice_
 		if (x->plen <= peer->cidr.plen ||
 		    !sluice_cidr_contains(&peer->cidr, &x->addr, x->family))
 			return fail(d, &at, "\"%.60s\" is not strictly inside cidr \"%.60s\"",
-				    json_string_value(at.value), json_string_value(cp.value));
+				    at.value->text, cp.value->text);
 	}
 	return true;
 }
@@ -432,7 +420,7 @@ static bool decode_peer(struct decoder *d, const struct path *p, struct sluice_p
 {
 	struct path bp, pp, np;
 
-	if (!p->value || !json_is_object(p->value))
+	if (!p->value || !is(p->value, SLUICE_VALUE_OBJECT))
 		return fail(d, p, "must be an object");
 	bp = step(p, "ipBlock");
 	pp = step(p, "podSelector");
@@ -457,7 +445,7 @@ static bool decode_policy_port(struct decoder *d, const struct path *p,
 	struct path prp, pp, ep;
 	uint16_t end;
 
-	if (!p->value || !json_is_object(p->value))
+	if (!p->value || !is(p->value, SLUICE_VALUE_OBJECT))
 		return fail(d, p, "must be an object");
 	prp = step(p, "protocol");
 	pp = step(p, "port");
@@ -471,7 +459,7 @@ static bool decode_policy_port(struct decoder *d, const struct path *p,
 		port->hi = 65535;
 		return true;
 	}
-	if (json_is_string(pp.value)) {
+	if (is(pp.value, SLUICE_VALUE_TEXT)) {
 		const char *s = "";
 
 		if (!want_string(d, &pp, &s) || !want_port_name(d, &pp, s))
@@ -500,9 +488,9 @@ static bool decode_rule(struct decoder *d, const struct path *p, const char *pee
 	struct path fp, pp;
 	size_t n, i;
 
-	if (!p->value || !json_is_object(p->value))
+	if (!p->value || !is(p->value, SLUICE_VALUE_OBJECT))
 		return fail(d, p, "must be an object; {} allows everything");
-	rule->line = line_of(d, p);
+	rule->line = line_of(p);
 	fp = step(p, peers);
 	pp = step(p, "ports");
 	if (!ONLY(d, p, peers, "ports") || !want_list(d, &fp, &n))
@@ -603,7 +591,7 @@ static bool decode_node(struct decoder *d, const struct path *root, struct sluic
 		struct path at = element(&ap, i), typ, adr;
 		const char *type = "", *s = "";
 
-		if (!json_is_object(at.value))
+		if (!is(at.value, SLUICE_VALUE_OBJECT))
 			return fail(d, &at, "must be an object");
 		typ = step(&at, "type");
 		adr = step(&at, "address");
@@ -646,7 +634,7 @@ static bool decode_pod_ports(struct decoder *d, const struct path *containers,
 		struct path at = element(containers, i), pp, rp;
 		const char *restart = "";
 
-		if (!json_is_object(at.value))
+		if (!is(at.value, SLUICE_VALUE_OBJECT))
 			return fail(d, &at, "must be an object");
 		pp = step(&at, "ports");
 		rp = step(&at, "restartPolicy");
@@ -661,7 +649,7 @@ static bool decode_pod_ports(struct decoder *d, const struct path *containers,
 			struct sluice_pod_port out = { 0 };
 			const char *name = "";
 
-			if (!json_is_object(port.value))
+			if (!is(port.value, SLUICE_VALUE_OBJECT))
 				return fail(d, &port, "must be an object");
 			np = step(&port, "name");
 			cp = step(&port, "containerPort");
@@ -710,12 +698,12 @@ static bool decode_pod_ips(struct decoder *d, const struct path *status, struct 
 		struct path at = element(&ips, i), adr;
 
 		s = "";
-		if (json_is_string(at.value)) {
+		if (is(at.value, SLUICE_VALUE_TEXT)) {
 			if (!want_string(d, &at, &s) || !add_pod_ip(d, &at, s, pod))
 				return false;
 			continue;
 		}
-		if (!json_is_object(at.value))
+		if (!is(at.value, SLUICE_VALUE_OBJECT))
 			return fail(d, &at, "must be an object");
 		adr = step(&at, "ip");
 		if (!want_string(d, &adr, &s) || !add_pod_ip(d, &adr, s, pod))
@@ -755,7 +743,7 @@ static bool decode_pod(struct decoder *d, const struct path *root, struct sluice
 		struct path at = element(&cop, i), tp, sp;
 		const char *type = "", *s = "";
 
-		if (!json_is_object(at.value))
+		if (!is(at.value, SLUICE_VALUE_OBJECT))
 			return fail(d, &at, "must be an object");
 		tp = step(&at, "type");
 		sp = step(&at, "status");
@@ -784,7 +772,7 @@ static bool decode_service_ports(struct decoder *d, const struct path *p,
 		struct sluice_service_port *port = &svc->ports[i];
 		const char *name = "", *target = "";
 
-		if (!json_is_object(at.value))
+		if (!is(at.value, SLUICE_VALUE_OBJECT))
 			return fail(d, &at, "must be an object");
 		np = step(&at, "name");
 		pp = step(&at, "port");
@@ -802,13 +790,13 @@ static bool decode_service_ports(struct decoder *d, const struct path *p,
 		port->name = sluice_strdup(name);
 		svc->n_ports++;
 		port->target = port->port;
-		if (json_is_string(tp.value)) {
+		if (is(tp.value, SLUICE_VALUE_TEXT)) {
 			if (!want_string(d, &tp, &target) || !want_port_name(d, &tp, target))
 				return false;
 			port->target_name = sluice_strdup(target);
 			port->target = 0;
 		} else if (tp.value &&
-			   !(json_is_integer(tp.value) && !json_integer_value(tp.value))) {
+			   !(is(tp.value, SLUICE_VALUE_INTEGER) && !tp.value->integer)) {
 			/* 0 means the same as none: the server's default is the port itself. */
 			if (!want_port(d, &tp, &port->target))
 				return false;
@@ -900,7 +888,7 @@ static bool decode_slice_ports(struct decoder *d, const struct path *p,
 		struct sluice_slice_port *port = &g->ports[g->n_ports];
 		const char *name = "";
 
-		if (!json_is_object(at.value))
+		if (!is(at.value, SLUICE_VALUE_OBJECT))
 			return fail(d, &at, "must be an object");
 		np = step(&at, "name");
 		pp = step(&at, "port");
@@ -983,7 +971,7 @@ static bool decode_slice(struct decoder *d, const struct path *root, struct slui
 	for (i = 0; i < n; i++) {
 		struct path at = element(&ep, i);
 
-		if (!json_is_object(at.value))
+		if (!is(at.value, SLUICE_VALUE_OBJECT))
 			return fail(d, &at, "must be an object");
 		if (!decode_slice_endpoint(d, &at, type, &slice->groups[0]))
 			return false;
@@ -1008,7 +996,7 @@ static bool decode_subset(struct decoder *d, const struct path *p, struct sluice
 			const char *s = "", *node = "";
 			struct sluice_dp_addr a;
 
-			if (!json_is_object(at.value))
+			if (!is(at.value, SLUICE_VALUE_OBJECT))
 				return fail(d, &at, "must be an object");
 			ip = step(&at, "ip");
 			np = step(&at, "nodeName");
@@ -1034,7 +1022,7 @@ static bool decode_endpoints(struct decoder *d, const struct path *root, struct 
 	for (i = 0; i < n; i++) {
 		struct path at = element(&sp, i);
 
-		if (!json_is_object(at.value))
+		if (!is(at.value, SLUICE_VALUE_OBJECT))
 			return fail(d, &at, "must be an object");
 		slice->n_groups++;
 		if (!decode_subset(d, &at, &slice->groups[i]))
@@ -1108,74 +1096,29 @@ static struct kind_info kind_info(enum sluice_kind kind)
 	return k;
 }
 
-/* Equal for equal values whatever the order of an object's fields. */
-static uint64_t json_hash(uint64_t seed, const json_t *v)
-{
-	uint64_t h;
-	const char *key;
-	json_t *child;
-	size_t i;
-
-	if (!v)
-		return sluice_hash_text(seed, "absent");
-	h = sluice_hash_bytes(seed, &(uint8_t){ json_typeof(v) }, 1);
-	switch (json_typeof(v)) {
-	case JSON_OBJECT: {
-		uint64_t sum = 0;
-
-		json_object_foreach((json_t *)v, key, child)
-			sum += json_hash(sluice_hash_text(h, key), child);
-		return sluice_hash_bytes(h, &sum, sizeof(sum));
-	}
-	case JSON_ARRAY:
-		json_array_foreach((json_t *)v, i, child)
-			h = json_hash(h, child);
-		return sluice_hash_bytes(h, &i, sizeof(i));
-	case JSON_STRING:
-		return sluice_hash_bytes(h, json_string_value(v), json_string_length(v));
-	case JSON_INTEGER: {
-		json_int_t n = json_integer_value(v);
-
-		return sluice_hash_bytes(h, &n, sizeof(n));
-	}
-	case JSON_REAL: {
-		double n = json_real_value(v);
-
-		return sluice_hash_bytes(h, &n, sizeof(n));
-	}
-	default:
-		return h;
-	}
-}
-
-static void hash_object(struct sluice_object *o, const json_t *json)
+static void hash_object(struct sluice_object *o, const struct sluice_value *value)
 {
 	static const char *const node[] = { "addresses", NULL };
 	static const char *const pod[] = { "phase", "podIP", "podIPs", "conditions", NULL };
 	static const char *const none[] = { NULL };
-	const json_t *meta = json_object_get(json, "metadata");
-	const json_t *status = json_object_get(json, "status");
+	const struct sluice_value *meta = sluice_value_get(value, "metadata");
+	const struct sluice_value *status = sluice_value_get(value, "status");
 	const char *const *f = o->kind == SLUICE_KIND_NODE ? node :
 			       o->kind == SLUICE_KIND_POD  ? pod :
 							     none;
-	size_t i;
+	uint64_t h = 1;
 
-	for (i = 0; i < 2; i++) {
-		const char *const *s;
-		uint64_t h = i + 1;
-
-		h = json_hash(h, json_object_get(meta, "labels"));
-		h = json_hash(h, json_object_get(meta, "creationTimestamp"));
-		h = json_hash(h, json_object_get(meta, "deletionTimestamp"));
-		h = json_hash(h, json_object_get(json, "spec"));
-		h = json_hash(h, json_object_get(json, "subsets"));
-		h = json_hash(h, json_object_get(json, "addressType"));
-		h = json_hash(h, json_object_get(json, "endpoints"));
-		h = json_hash(h, json_object_get(json, "ports"));
-		for (s = f; *s; s++)
-			h = json_hash(h, status ? json_object_get(status, *s) : NULL);
-		o->hash[i] = h;
-	}
+	h = sluice_value_hash(h, sluice_value_get(meta, "labels"));
+	h = sluice_value_hash(h, sluice_value_get(meta, "creationTimestamp"));
+	h = sluice_value_hash(h, sluice_value_get(meta, "deletionTimestamp"));
+	h = sluice_value_hash(h, sluice_value_get(value, "spec"));
+	h = sluice_value_hash(h, sluice_value_get(value, "subsets"));
+	h = sluice_value_hash(h, sluice_value_get(value, "addressType"));
+	h = sluice_value_hash(h, sluice_value_get(value, "endpoints"));
+	h = sluice_value_hash(h, sluice_value_get(value, "ports"));
+	for (; *f; f++)
+		h = sluice_value_hash(h, sluice_value_get(status, *f));
+	o->hash = h;
 }
 
 static int find_kind(struct decoder *d, const struct path *root, enum sluice_kind *kind)
@@ -1251,20 +1194,19 @@ static bool decode_rest(struct decoder *d, const struct path *root, const struct
 	return decode_labels(d, &lp, &o->labels) && info->decode(d, root, o);
 }
 
-int sluice_object_decode(json_t *json, const struct sluice_origin *origin,
+int sluice_object_decode(const struct sluice_value *value, const char *file,
 			 struct sluice_object **out, unsigned int *err_line, struct sluice_err *err)
 {
-	static const struct sluice_origin nowhere;
-	struct decoder d = { origin ? origin : &nowhere, "object", err, err_line };
-	struct path root = { NULL, "", 0, json };
+	struct decoder d = { "object", err, err_line };
+	struct path root = { NULL, "", 0, value };
 	struct sluice_object *o;
 	struct kind_info info;
 	enum sluice_kind kind;
 	int ret;
 
 	*out = NULL;
-	if (!json_is_object(json)) {
-		fail(&d, &root, "must be an object, is %s", type_name(json));
+	if (!is(value, SLUICE_VALUE_OBJECT)) {
+		fail(&d, &root, "must be an object, is %s", type_name(value));
 		return -EINVAL;
 	}
 	ret = find_kind(&d, &root, &kind);
@@ -1277,13 +1219,13 @@ int sluice_object_decode(json_t *json, const struct sluice_origin *origin,
 	o = sluice_zalloc(info.size);
 	o->kind = kind;
 	o->refs = 1;
-	o->file = d.origin->file ? sluice_strdup(d.origin->file) : NULL;
-	o->line = line_of(&d, &root);
+	o->file = file ? sluice_strdup(file) : NULL;
+	o->line = value->line;
 	if (!decode_metadata(&d, &root, &info, o) || !decode_rest(&d, &root, &info, o)) {
 		sluice_object_put(o);
 		return -EINVAL;
 	}
-	hash_object(o, json);
+	hash_object(o, value);
 	*out = o;
 	return 0;
 }

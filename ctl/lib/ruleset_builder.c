@@ -11,12 +11,14 @@
  * Example: rule 0 TCP 80, rule 1 TCP 80-90. Points 80 (+0 +1), 81 (-0), 91 (-1). Rows: 80 11b,
  * 81-90 10b.
  *
- * Rows are interned by their bytes.
+ * Rows are interned: equal ones stand once. With 12,500 rules a row has 196 words, nearly all of them 0,
+ * and there may be as many rows as rules, 20 MB: so a row is hashed by its non-zero words alone, and
+ * compared where it stands.
  */
 #include "ctl/lib/ruleset_builder.h"
 
 #include "ctl/lib/alloc.h"
-#include "ctl/lib/map.h"
+#include "ctl/lib/selector.h"
 
 struct pair {
 	uint32_t class;
@@ -34,8 +36,10 @@ struct builder {
 	size_t n;
 	uint32_t nwords, nsummary;
 	uint64_t *rows; /* n_rows * (nsummary + nwords) */
+	uint64_t *hashes; /* of the words of each row */
 	size_t n_rows, cap_rows;
-	struct sluice_map interned; /* words of a row -> index + 1 */
+	uint32_t *interned; /* index of a row plus one, 0: free; by its hash */
+	size_t n_interned; /* 0 or a power of two */
 	struct sluice_class_row *classes;
 	size_t n_classes;
 	struct sluice_port_row *ports;
@@ -52,17 +56,61 @@ static void clear_bit(uint64_t *words, uint32_t bit)
 	words[bit >> 6] &= ~(1ULL << (bit & 63));
 }
 
+static uint64_t hash_row(const struct builder *b, const uint64_t *words)
+{
+	uint64_t h = 0;
+	uint32_t w;
+
+	for (w = 0; w < b->nwords; w++)
+		if (words[w])
+			h = sluice_hash_bytes(h ^ w, &words[w], sizeof(*words));
+	return h;
+}
+
+/* Where the row stands in the table, or would. */
+static uint32_t *find_row(const struct builder *b, const uint64_t *words, uint64_t hash)
+{
+	size_t each = b->nsummary + b->nwords, i = hash & (b->n_interned - 1);
+
+	for (; b->interned[i]; i = (i + 1) & (b->n_interned - 1)) {
+		uint32_t row = b->interned[i] - 1;
+
+		if (b->hashes[row] == hash &&
+		    (!b->nwords || !memcmp(b->rows + row * each + b->nsummary, words,
+					   b->nwords * sizeof(*words))))
+			break;
+	}
+	return &b->interned[i];
+}
+
+static void grow_rows(struct builder *b)
+{
+	size_t each = b->nsummary + b->nwords, i, k;
+
+	b->cap_rows = b->cap_rows * 2 + 8;
+	b->rows = sluice_realloc(b->rows, b->cap_rows, each * sizeof(*b->rows));
+	b->hashes = sluice_realloc(b->hashes, b->cap_rows, sizeof(*b->hashes));
+	free(b->interned);
+	for (b->n_interned = 16; b->n_interned < 2 * b->cap_rows; b->n_interned *= 2)
+		;
+	b->interned = sluice_zalloc(b->n_interned * sizeof(*b->interned));
+	for (i = 0; i < b->n_rows; i++) {
+		k = b->hashes[i] & (b->n_interned - 1);
+		while (b->interned[k])
+			k = (k + 1) & (b->n_interned - 1);
+		b->interned[k] = i + 1;
+	}
+}
+
 /* Always a new row: the first four have fixed places. */
-static uint32_t append_row(struct builder *b, const uint64_t *words)
+static uint32_t append_row(struct builder *b, const uint64_t *words, uint64_t hash)
 {
 	size_t each = b->nsummary + b->nwords;
 	uint64_t *row;
 	uint32_t w;
 
-	if (b->n_rows == b->cap_rows) {
-		b->cap_rows = b->cap_rows * 2 + 8;
-		b->rows = sluice_realloc(b->rows, b->cap_rows, each * sizeof(*b->rows));
-	}
+	if (b->n_rows == b->cap_rows)
+		grow_rows(b);
 	row = b->rows + b->n_rows * each;
 	memset(row, 0, b->nsummary * sizeof(*row));
 	for (w = 0; w < b->nwords; w++)
@@ -70,25 +118,30 @@ static uint32_t append_row(struct builder *b, const uint64_t *words)
 			set_bit(row, w);
 	if (b->nwords)
 		memcpy(row + b->nsummary, words, b->nwords * sizeof(*row));
+	b->hashes[b->n_rows] = hash;
 	return b->n_rows++;
 }
 
 static uint32_t intern_row(struct builder *b, const uint64_t *words)
 {
-	void **slot = sluice_map_slot(&b->interned, words, b->nwords * sizeof(*words));
+	uint64_t hash = hash_row(b, words);
+	uint32_t *place = find_row(b, words, hash), row;
 
-	if (!*slot)
-		*slot = (void *)(uintptr_t)(append_row(b, words) + 1);
-	return (uint32_t)(uintptr_t)*slot - 1;
+	if (*place)
+		return *place - 1;
+	row = append_row(b, words, hash);
+	/* The table may have grown. */
+	*find_row(b, words, hash) = row + 1;
+	return row;
 }
 
 static void fixed_row(struct builder *b, const uint64_t *words)
 {
-	uint32_t row = append_row(b, words);
-	void **slot = sluice_map_slot(&b->interned, words, b->nwords * sizeof(*words));
+	uint64_t hash = hash_row(b, words);
+	uint32_t row = append_row(b, words, hash), *place = find_row(b, words, hash);
 
-	if (!*slot)
-		*slot = (void *)(uintptr_t)(row + 1);
+	if (!*place)
+		*place = row + 1;
 }
 
 static int compare_pairs(const void *x, const void *y)
@@ -294,8 +347,9 @@ int sluice_ruleset_build(const struct sluice_build_rule *rules, size_t n, uint8_
 	build_classes(&b, any_class, scratch);
 	build_ports(&b, any_port, scratch);
 	*out = assemble(&b, default_action, has_staged, err);
-	sluice_map_clear(&b.interned, NULL);
+	free(b.interned);
 	free(any_class);
+	free(b.hashes);
 	free(b.rows);
 	free(b.classes);
 	free(b.ports);

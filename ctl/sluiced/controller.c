@@ -42,10 +42,15 @@ static void tell(struct controller *c, struct sluice_map *now, bool warning, con
 static void tell_problems(struct controller *c)
 {
 	const struct sluice_manifest_problem *problems;
+	unsigned long versions[2] = { sluice_manifests_problems_version(c->manifests),
+				      sluice_compiler_problems_version(c->compiler) };
 	const char *const *texts;
 	struct sluice_map now = { 0 };
 	size_t n;
 
+	if (!memcmp(c->told_versions, versions, sizeof(versions)))
+		return;
+	memcpy(c->told_versions, versions, sizeof(versions));
 	problems = sluice_manifests_problems(c->manifests, &n);
 	for (size_t i = 0; i < n; i++)
 		tell(c, &now, problems[i].warning, problems[i].source, problems[i].message);
@@ -335,6 +340,15 @@ void controller_refresh(struct controller *c)
 {
 	if (sluice_manifests_refresh(c->manifests))
 		controller_want_sync(c, false);
+}
+
+bool controller_refresh_file(struct controller *c, const char *path)
+{
+	bool done;
+
+	if (sluice_manifests_refresh_file(c->manifests, path, &done))
+		controller_want_sync(c, false);
+	return done;
 }
 
 void controller_module_changed(struct controller *c, bool loaded, int family)

@@ -69,6 +69,7 @@ struct controller {
 	char *failure; /* why the last transaction failed; NULL: it did not */
 	char *uplink_problem; /* an uplink that is not there; or NULL */
 	struct sluice_map told; /* problems that have been logged, and still stand */
+	unsigned long told_versions[2]; /* of the manifests' and the compiler's problems in it */
 	struct timer retry;
 	struct timer resync;
 
@@ -88,6 +89,8 @@ bool controller_work(struct controller *c); /* whether there was anything to do 
 
 /* Looks for changed manifests. */
 void controller_refresh(struct controller *c);
+/* Looks at one that is said to have changed; false if that tells too little: all are to be looked at. */
+bool controller_refresh_file(struct controller *c, const char *path);
 
 /* The interface may not be attached yet. */
 struct attachment *controller_attach(struct controller *c, const struct attachment *a);

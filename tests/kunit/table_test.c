@@ -58,6 +58,16 @@ static void abort_all(void)
 	mutex_unlock(&sn->mutex);
 }
 
+/* What died is gone from now on: nobody else can be told about it before. */
+static void bury(void)
+{
+	struct sluice_net *sn = the_net();
+
+	mutex_lock(&sn->mutex);
+	sluice_transaction_bury(sn);
+	mutex_unlock(&sn->mutex);
+}
+
 /* Also what a failed assertion leaves behind is taken down here. */
 static void clean_up(struct kunit *test)
 {
@@ -72,6 +82,8 @@ static void clean_up(struct kunit *test)
 	begin(test);
 	KUNIT_EXPECT_EQ(test, commit(SLUICE_COMMIT_SWEEP), 0);
 	KUNIT_EXPECT_EQ(test, sn->peers.committed, 0U);
+	KUNIT_EXPECT_EQ(test, sn->backends.committed, 0U);
+	bury();
 	KUNIT_EXPECT_EQ(test, sn->services.committed, 0U);
 	KUNIT_EXPECT_EQ(test, sn->rulesets.committed, 0U);
 	KUNIT_EXPECT_EQ(test, sn->peers.hash.count, 0U);
@@ -179,6 +191,8 @@ static void test_visibility(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, set_peer(4, &a, 32, 3), 0);
 	KUNIT_ASSERT_EQ(test, commit(0), 0);
 	KUNIT_EXPECT_EQ(test, class_of(4, &a), 3U);
+	bury();
+	KUNIT_EXPECT_EQ(test, class_of(4, &a), 3U);
 	KUNIT_EXPECT_EQ(test, sn->peers.hash.count, 1U);
 	clean_up(test);
 }
@@ -271,6 +285,11 @@ static void test_oracle(struct kunit *test)
 					   end, n, class_of(4, &a), o->now[n]);
 		}
 		KUNIT_ASSERT_EQ(test, sn->peers.committed, count);
+		/* Mostly the dead of some rounds are still there. */
+		KUNIT_ASSERT_GE(test, sn->peers.hash.count, count);
+		if (below(&rnd, 8))
+			continue;
+		bury();
 		KUNIT_ASSERT_EQ(test, sn->peers.hash.count, count);
 	}
 	clean_up(test);
@@ -518,6 +537,8 @@ static void test_services(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, now_id, id[3]);
 	KUNIT_EXPECT_EQ(test, now_gen, gen[3]);
 	KUNIT_EXPECT_FALSE(test, find_backend(1, 2, &now_id, &now_gen));
+	KUNIT_EXPECT_EQ(test, the_net()->backends.committed, 2U);
+	bury();
 	KUNIT_EXPECT_NE(test, READ_ONCE(sluice_backend_get(the_net(), id[2])->gen), gen[2]);
 	KUNIT_EXPECT_EQ(test, the_net()->backends.count, 2U);
 
@@ -538,6 +559,118 @@ static void test_services(struct kunit *test)
 	clean_up(test);
 	KUNIT_EXPECT_FALSE(test, vip_known(1));
 	KUNIT_EXPECT_NE(test, READ_ONCE(sluice_backend_get(the_net(), id[1])->gen), gen[1]);
+}
+
+/* --- the dead that are not buried ------------------------------------------------------------- */
+
+/*
+ * Transactions that follow one another faster than grace periods: on one peer, one service and its
+ * address, with aborted ones and sweeps in between. Each is seen at once; a key never has what was
+ * before; when all is buried, one version is left.
+ */
+static void test_quick_transactions(struct kunit *test)
+{
+	static const u32 some[][2] = { { 1, 2 }, { 2, 3 }, { 3, 1 } };
+	struct sluice_addr a = pod(1), b = pod(2);
+	struct sluice_net *sn = the_net();
+	u32 round, id, gen, most = 0;
+
+	begin(test);
+	KUNIT_ASSERT_EQ(test, set_peer(4, &b, 32, 9), 0);
+	KUNIT_ASSERT_EQ(test, commit(0), 0);
+	for (round = 1; round <= 400; round++) {
+		const u32 *backends = some[round % 3];
+		bool there = round % 5, service = round % 4 != 3;
+
+		begin(test);
+		KUNIT_ASSERT_EQ(test, there ? set_peer(4, &a, 32, round) : del_peer(4, &a, 32), 0);
+		KUNIT_ASSERT_EQ(test, set_peer(4, &b, 32, 9), 0);
+		if (service)
+			KUNIT_ASSERT_EQ(test, set_service(1, backends, 2), 0);
+		/* What is not written goes by a sweep. */
+		KUNIT_ASSERT_EQ(test, commit(service ? 0 : SLUICE_COMMIT_SWEEP), 0);
+		KUNIT_ASSERT_EQ(test, class_of(4, &a), there ? round : 0);
+		KUNIT_ASSERT_EQ(test, class_of(4, &b), 9U);
+		KUNIT_ASSERT_EQ(test, vip_known(1), service);
+		KUNIT_ASSERT_EQ(test, find_backend(1, backends[0], &id, &gen), service);
+		/* Not the one of the three that it does not have. */
+		KUNIT_ASSERT_FALSE(test, find_backend(1, 6 - backends[0] - backends[1], &id, &gen));
+		KUNIT_ASSERT_EQ(test, sn->peers.committed, there ? 2U : 1U);
+		KUNIT_ASSERT_EQ(test, sn->services.committed, service ? 1U : 0U);
+		KUNIT_ASSERT_EQ(test, sn->backends.committed, service ? 2U : 0U);
+		most = max(most, sn->peers.hash.count);
+
+		begin(test);
+		KUNIT_ASSERT_EQ(test, set_peer(4, &a, 32, 5000), 0);
+		KUNIT_ASSERT_EQ(test, set_service(1, some[0], 1), 0);
+		KUNIT_ASSERT_EQ(test, set_service(2, some[0], 1), 0);
+		abort_all();
+		KUNIT_ASSERT_EQ(test, class_of(4, &a), there ? round : 0);
+		KUNIT_ASSERT_EQ(test, vip_known(1), service);
+		KUNIT_ASSERT_FALSE(test, vip_known(2));
+	}
+	kunit_info(test, "%u versions at once", most);
+	bury();
+	KUNIT_EXPECT_EQ(test, sn->peers.hash.count, 1U);
+	KUNIT_EXPECT_EQ(test, sn->services.hash.count, 1U);
+	KUNIT_EXPECT_EQ(test, sn->vips.count, 1U);
+	KUNIT_EXPECT_EQ(test, sn->backends.count, 2U);
+	clean_up(test);
+}
+
+/* An abort makes the dying live again, and nobody who is dead. */
+static void test_abort_among_the_dead(struct kunit *test)
+{
+	static const u32 two[] = { 1, 2 };
+	struct sluice_addr a = pod(1), b = pod(2);
+	struct sluice_net *sn = the_net();
+	u32 id, gen;
+
+	begin(test);
+	KUNIT_ASSERT_EQ(test, set_peer(4, &a, 32, 1), 0);
+	KUNIT_ASSERT_EQ(test, set_peer(4, &b, 32, 1), 0);
+	KUNIT_ASSERT_EQ(test, set_service(1, two, 2), 0);
+	KUNIT_ASSERT_EQ(test, commit(0), 0);
+	begin(test);
+	KUNIT_ASSERT_EQ(test, set_peer(4, &a, 32, 2), 0);
+	KUNIT_ASSERT_EQ(test, del_peer(4, &b, 32), 0);
+	KUNIT_ASSERT_EQ(test, set_service(1, two, 1), 0);
+	KUNIT_ASSERT_EQ(test, commit(0), 0);
+	begin(test);
+	KUNIT_EXPECT_EQ(test, del_peer(4, &b, 32), -ENOENT);
+	KUNIT_ASSERT_EQ(test, del_peer(4, &a, 32), 0);
+	KUNIT_ASSERT_EQ(test, set_service(1, two, 2), 0);
+	/* In the middle of a transaction too. */
+	bury();
+	abort_all();
+	KUNIT_EXPECT_EQ(test, class_of(4, &a), 2U);
+	KUNIT_EXPECT_EQ(test, class_of(4, &b), 0U);
+	KUNIT_EXPECT_TRUE(test, find_backend(1, 1, &id, &gen));
+	KUNIT_EXPECT_FALSE(test, find_backend(1, 2, &id, &gen));
+	KUNIT_EXPECT_EQ(test, sn->peers.hash.count, 1U);
+	KUNIT_EXPECT_EQ(test, sn->services.hash.count, 1U);
+	KUNIT_EXPECT_EQ(test, sn->backends.count, 1U);
+	KUNIT_EXPECT_EQ(test, sn->backends.committed, 1U);
+	clean_up(test);
+}
+
+/* Nobody asks for it, and it is buried all the same. */
+static void test_burial(struct kunit *test)
+{
+	struct sluice_addr a = pod(1);
+	struct sluice_net *sn = the_net();
+	u32 round, waited;
+
+	for (round = 1; round <= 3; round++) {
+		begin(test);
+		KUNIT_ASSERT_EQ(test, set_peer(4, &a, 32, round), 0);
+		KUNIT_ASSERT_EQ(test, commit(0), 0);
+	}
+	for (waited = 0; waited < 30000 && READ_ONCE(sn->peers.hash.count) > 1; waited += 10)
+		msleep(10);
+	KUNIT_EXPECT_EQ(test, READ_ONCE(sn->peers.hash.count), 1U);
+	KUNIT_EXPECT_EQ(test, class_of(4, &a), 3U);
+	clean_up(test);
 }
 
 /* --- rulesets -------------------------------------------------------------------------------- */
@@ -709,6 +842,9 @@ static struct kunit_case cases[] = { KUNIT_CASE(test_visibility),
 				     KUNIT_CASE(test_prefixes),
 				     KUNIT_CASE_SLOW(test_readers),
 				     KUNIT_CASE(test_services),
+				     KUNIT_CASE(test_quick_transactions),
+				     KUNIT_CASE(test_abort_among_the_dead),
+				     KUNIT_CASE(test_burial),
 				     KUNIT_CASE(test_rulesets),
 				     KUNIT_CASE_SLOW(test_allocation_failures),
 				     {} };

@@ -958,14 +958,22 @@ static const struct sluice_dataplane_ops flaky_ops = {
 
 static void apply(struct sluice_model *model, json_t *json)
 {
+	char *text = json_dumps(json, 0);
+	const char *p = text;
+	struct sluice_arena arena = { 0 };
+	unsigned int line = 1;
+	struct sluice_value value;
 	struct sluice_object *o;
 	SLUICE_ERR(err);
 
-	if (!check(!sluice_object_decode(json, NULL, &o, NULL, &err), "decode: %s",
-		   sluice_err_msg(&err)))
-		return;
-	sluice_model_apply(model, o);
-	sluice_object_put(o);
+	if (check(!sluice_json_read(&arena, &p, p + strlen(p), &line, &value, &err) &&
+			  !sluice_object_decode(&value, NULL, &o, NULL, &err),
+		  "decode: %s", sluice_err_msg(&err))) {
+		sluice_model_apply(model, o);
+		sluice_object_put(o);
+	}
+	sluice_arena_clear(&arena);
+	free(text);
 }
 
 static void change(struct sluice_model *model, enum sluice_kind kind, json_t **slot, json_t *to)

@@ -3,6 +3,7 @@
 #include "tap.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <sys/stat.h>
 
 #include "ctl/lib/manifest.h"
@@ -11,12 +12,41 @@
 
 static json_t *last;
 
-static void keep(void *ctx, json_t *json, const struct sluice_origin *origin)
+static json_t *to_json(const struct sluice_value *v)
+{
+	json_t *out;
+	size_t i;
+
+	switch (v->type) {
+	case SLUICE_VALUE_NULL:
+		return json_null();
+	case SLUICE_VALUE_BOOLEAN:
+		return json_boolean(v->boolean);
+	case SLUICE_VALUE_INTEGER:
+		return json_integer(v->integer);
+	case SLUICE_VALUE_REAL:
+		return json_real(v->real);
+	case SLUICE_VALUE_TEXT:
+		return json_stringn(v->text, v->n);
+	case SLUICE_VALUE_LIST:
+		out = json_array();
+		for (i = 0; i < v->n; i++)
+			json_array_append_new(out, to_json(&v->items[i]));
+		return out;
+	case SLUICE_VALUE_OBJECT:
+		out = json_object();
+		for (i = 0; i < v->n; i++)
+			json_object_set_new(out, v->members[i].key, to_json(&v->members[i].value));
+		return out;
+	}
+	return NULL;
+}
+
+static void keep(void *ctx, const struct sluice_value *value)
 {
 	(void)ctx;
-	(void)origin;
 	json_decref(last);
-	last = json_incref(json);
+	last = to_json(value);
 }
 
 static char complaint[600];
@@ -69,11 +99,104 @@ static void test_scalars(void)
 	is_json("{\"a\": [1, true, null, \"x\\u00e4\"]}", "{\"a\":[1,true,null,\"x\u00e4\"]}");
 
 	is_json("a: 1\na: 2\n", "2: key \"a\" is given twice");
-	is_json("{\"a\": 1, \"a\": 2}", "1: not JSON: duplicate object key near '\"a\"'");
+	is_json("{\"a\": 1, \"a\": 2}", "1: not JSON: key \"a\" is given twice");
 	is_json("a: *nobody\n", "1: alias *nobody has no anchor before it");
 	is_json("a: &x [*x]\n", "1: alias *x has no anchor before it");
 	is_json("\n\na: !!binary x\n", "3: tag tag:yaml.org,2002:binary is not understood");
 	is_json("? [a, b]\n: c\n", "1: a key of a mapping must be a plain word");
+}
+
+#define MANY_KEYS(last)                                                                      \
+	"{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,\"h\":8,\"i\":9,\"j\":10," \
+	"\"k\":11,\"l\":12,\"m\":13,\"n\":14,\"o\":15,\"p\":16,\"q\":17,\"" last "\":18}"
+
+/* The reader beside jansson: the same values of what is JSON, and no others. */
+static void test_json(void)
+{
+	static const char *const good[] = {
+		"{}",
+		"[]",
+		"[[],{},[{}]]",
+		"[0,-0,1,-1,9223372036854775807,-9223372036854775808]",
+		"[1.5,-0.25,1e3,1E+2,12e-1,0.0]",
+		"[\"\",\"a\",\"\\\"\\\\\\/\\b\\f\\n\\r\\t\",\"\\u00e4\\u20AC\\ud83d\\ude00\"]",
+		"[\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\",\"\x7f\"]",
+		"[true,false,null]",
+		" { \"a\" : [ 1 , 2 ] ,\n\t\"b\":{\"c\":\"d\"}\r\n} ",
+		MANY_KEYS("r"),
+	};
+	static const char *const bad[] = {
+		"{",
+		"[",
+		"[1,]",
+		"[,1]",
+		"[1 2]",
+		"{\"a\"}",
+		"{\"a\":}",
+		"{\"a\":1,}",
+		"{a:1}",
+		"{\"a\":1 \"b\":2}",
+		"[01]",
+		"[1.]",
+		"[.5]",
+		"[1e]",
+		"[-]",
+		"[+1]",
+		"[9223372036854775808]",
+		"[1e999]",
+		"[\"\\x\"]",
+		"[\"\\u12\"]",
+		"[\"\\u12g4\"]",
+		"[\"\\u0000\"]",
+		"[\"\\ud800\"]",
+		"[\"\\udc00\"]",
+		"[\"\\ud800\\u0041\"]",
+		"[\"\n\"]",
+		"[\"\x01\"]",
+		"[\"\xff\"]",
+		"[\"\xc0\x80\"]",
+		"[\"\xed\xa0\x80\"]",
+		"[\"\xf4\x90\x80\x80\"]",
+		"[\"\xe2\x82\"]",
+		"[\"abc",
+		"[\"abc\\",
+		"[tru]",
+		"[nul]",
+		"[truefalse]",
+		MANY_KEYS("a"),
+	};
+	struct sluice_arena arena = { 0 };
+	size_t i;
+
+	for (i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		const char *p = good[i];
+		unsigned int line = 1;
+		struct sluice_value v;
+		SLUICE_ERR(err);
+		json_t *mine, *theirs;
+
+		ok(!sluice_json_read(&arena, &p, p + strlen(p), &line, &v, &err), "%zu is read: %s",
+		   i, sluice_err_msg(&err));
+		mine = to_json(&v);
+		theirs = json_loads(good[i], 0, NULL);
+		ok(theirs && json_equal(mine, theirs), "%zu is what jansson reads", i);
+		json_decref(mine);
+		json_decref(theirs);
+		sluice_arena_reset(&arena);
+	}
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		const char *p = bad[i];
+		unsigned int line = 1;
+		struct sluice_value v;
+		SLUICE_ERR(err);
+
+		ok(sluice_json_read(&arena, &p, p + strlen(p), &line, &v, &err) == -EINVAL,
+		   "refused: %s", sluice_err_msg(&err));
+		ok(!json_loads(bad[i], JSON_REJECT_DUPLICATES, NULL), "as jansson does");
+	}
+	sluice_arena_clear(&arena);
+	is_json("{\"a\": 1,\n\"b\": [1,\n2,\n x]}",
+		"4: not JSON: a value expected near 'x]}'");
 }
 
 static void test_limits(void)
@@ -265,7 +388,9 @@ static void test_files(void)
 {
 	struct sluice_model *model = sluice_model_new();
 	struct sluice_manifests *set = sluice_manifests_new(model);
+	unsigned long version;
 	char path[128];
+	bool done;
 	SLUICE_ERR(err);
 
 	if (!mkdtemp(folder))
@@ -312,6 +437,38 @@ static void test_files(void)
 	sluice_manifests_refresh(set);
 	is_str(app_of(model, "l"), "none", "items of a PodList need no kind");
 	is_str(app_of(model, "m"), "none", "a stream of JSON values is read to its end");
+
+	/* One file, by whoever knows that it changed. */
+	snprintf(path, sizeof(path), "%s/c.json", folder);
+	write_file("c.json", "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"m\","
+			     "\"labels\":{\"app\":\"7\"}}}");
+	ok(sluice_manifests_refresh_file(set, path, &done) && done, "a changed file is read alone");
+	is_str(app_of(model, "m"), "7", "its objects change");
+	is_str(app_of(model, "l"), "absent", "and go");
+	write_file("c.json", "{\"apiVersion\":\"v1\",\"kind\":");
+	version = sluice_manifests_problems_version(set);
+	ok(sluice_manifests_refresh_file(set, path, &done) && done, "half a file is read");
+	is_str(app_of(model, "m"), "7", "and takes nothing away");
+	is_u64(errors(set), 1, "it is reported");
+	ok(sluice_manifests_problems_version(set) != version, "by another version of the problems");
+	version = sluice_manifests_problems_version(set);
+	snprintf(path, sizeof(path), "%s/d.yaml", folder);
+	write_file("d.yaml", POD("k", "{app: '8'}"));
+	ok(sluice_manifests_refresh_file(set, path, &done) && done, "a new file is read alone");
+	is_str(app_of(model, "k"), "8", "its object comes");
+	ok(sluice_manifests_problems_version(set) == version, "the problems stay as they are");
+	unlink(path);
+	ok(sluice_manifests_refresh_file(set, path, &done) && done, "a vanished one is missed");
+	is_str(app_of(model, "k"), "absent", "and its object goes");
+	ok(!sluice_manifests_refresh_file(set, path, &done) && done, "once");
+	snprintf(path, sizeof(path), "%s/.e.yaml", folder);
+	write_file(".e.yaml", POD("k", "{app: '8'}"));
+	ok(!sluice_manifests_refresh_file(set, path, &done) && done, "a hidden file is none");
+	unlink(path);
+	ok(!sluice_manifests_refresh_file(set, "/etc/hostname", &done) && done, "nor is one elsewhere");
+	ok(!sluice_manifests_refresh_file(set, folder, &done) && !done,
+	   "a folder takes a look at everything");
+
 	ok(sluice_manifests_load(set, "/nonexistent/x", &err),
 	   "a path that is not there is an error");
 
@@ -329,6 +486,7 @@ static void test_files(void)
 int main(void)
 {
 	test_scalars();
+	test_json();
 	test_limits();
 	test_refusals();
 	test_files();
