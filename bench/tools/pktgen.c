@@ -22,8 +22,9 @@ static void __attribute__((format(printf, 2, 3))) command(const char *file, cons
 
 	snprintf(path, sizeof(path), FOLDER "%s", file);
 	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, ap);
+	n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
 	va_end(ap);
+	line[n++] = '\n'; /* pgctrl takes the last character for it, whatever it is */
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, line, n) != n)
 		die("pktgen: %s: \"%s\": %s", path, line, strerror(errno));
@@ -102,7 +103,7 @@ int main(int argc, char **argv)
 	if (start < 0)
 		die("pktgen: pgctrl: %s", strerror(errno));
 	mark_begin();
-	if (write(start, "start", 5) != 5) /* returns when all are sent */
+	if (write(start, "start\n", 6) != 6) /* returns when all are sent */
 		die("pktgen: start: %s", strerror(errno));
 	mark_end();
 	print_result(argv[2]);
