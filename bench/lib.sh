@@ -20,6 +20,7 @@ SLOWER=30
 
 declare -A DEV MAC	# of pods, by "namespace/name"
 declare -A FLOOR	# what a generator costs by itself, by its name
+COST=			# of what was measured last
 SYSTEM=none		# what is up, and with how many services, rules and nodes
 SHAPE=
 
@@ -233,37 +234,42 @@ dropped_at() {
 		jq '[.[].options.actions // [] | .[].stats.packets] | add'
 }
 
-# arrives WHERE DEVICE NUMBER COMMAND...: runs it and sets OUTPUT; as many packets arrive there, and at
+# arrives WHERE DEVICE NUMBER COMMAND...: runs it; as many packets arrive there, and at
 # most a few that a pod sends by itself (neighbour and router discovery, reports of groups).
 arrives() {
 	local where=$1 device=$2 number=$3 before
 	shift 3
 	before=$(dropped_at "$where" "$device")
-	OUTPUT=$("$@") || fail "failed: $*"
+	"$@"
 	before=$(($(dropped_at "$where" "$device") - before))
 	[ "$before" -ge "$number" ] && [ "$before" -le $((number + 10)) ] ||
 		fail "$before of $number packets arrived at $where $device: $*"
 }
 
-# pktgen POD DST PORT COUNT [WORDS...]: prints instructions a packet
+# pktgen POD DST PORT COUNT [WORDS...]: sets COST, instructions a packet
 pktgen() {
 	local pod=$1 dst=$2 port=$3 count=$4 src=${IP4[$1]}
 	shift 4
 	[[ $dst != *:* ]] || src=${IP6[$pod]}
-	"$GENERATORS/pktgen" "${pod/\//.}" eth0 "${MAC[$pod]}" "$src" "$dst" "$port" "$count" "$@" | cut -d' ' -f1
+	pktgen_from "${pod/\//.}" eth0 "${MAC[$pod]}" "$src" "$dst" "$port" "$count" "$@"
 }
 
-# sender ARGUMENTS...: starts tools/sender.c; sent COUNT prints what a packet took
+pktgen_from() { # pktgen_from NETNS DEVICE MAC SRC DST PORT COUNT [WORDS...]
+	local line
+	line=$("$GENERATORS/pktgen" "$@")
+	COST=${line% *}
+}
+
+# sender_start ARGUMENTS...: of tools/sender.c. sent COUNT: sets COST, instructions a packet.
 sender_start() {
-	coproc SENDER { "$GENERATORS/sender" "$@"; }
 	local ready
+	coproc SENDER { exec "$GENERATORS/sender" "$@"; }
 	read -r ready <&"${SENDER[0]}" && [ "$ready" = ready ] || fail "sender $* does not become ready"
 }
 
 sent() {
-	local cost
 	echo "$1" >&"${SENDER[1]}"
-	read -r cost <&"${SENDER[0]}" && echo "$cost"
+	read -r COST <&"${SENDER[0]}"
 }
 
 sender_end() {

@@ -26,7 +26,7 @@
 #define BATCH 64
 #define TCP_HEADER 20
 
-static unsigned char packet[sizeof(struct virtio_net_hdr) + 65536];
+static unsigned char packet[sizeof(struct virtio_net_hdr) + ETH_HLEN + 65536];
 
 static void put16(unsigned char *p, unsigned int v)
 {
@@ -79,11 +79,21 @@ static void read_seqs(int fd, uint32_t *seq, uint32_t *ack)
 		die("sender: TCP_REPAIR: %s", strerror(errno));
 }
 
-/* virtio_net_hdr, IP, TCP, payload; returns the bytes of all of it. */
-static size_t make_segment(int fd, size_t payload, bool gso)
+static void parse_mac(unsigned char *mac, const char *text)
+{
+	unsigned int m[ETH_ALEN];
+
+	if (sscanf(text, "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]) != 6)
+		die("sender: \"%s\" is no Ethernet address", text);
+	for (int i = 0; i < ETH_ALEN; i++)
+		mac[i] = m[i];
+}
+
+/* virtio_net_hdr, Ethernet, IP, TCP, payload; returns the bytes of all of it. */
+static size_t make_segment(int fd, const char *mac, size_t payload, bool gso)
 {
 	struct virtio_net_hdr *vh = (void *)packet;
-	unsigned char *ip = packet + sizeof(*vh), *tcp;
+	unsigned char *eth = packet + sizeof(*vh), *ip = eth + ETH_HLEN, *tcp;
 	union address src, dst;
 	socklen_t len = sizeof(src);
 	uint32_t seq, ack, pseudo = IPPROTO_TCP + TCP_HEADER + payload;
@@ -96,6 +106,9 @@ static size_t make_segment(int fd, size_t payload, bool gso)
 		die("sender: getpeername: %s", strerror(errno));
 	read_seqs(fd, &seq, &ack);
 
+	parse_mac(eth, mac);
+	eth[ETH_ALEN] = 2; /* our own address, of which nobody makes anything */
+	put16(eth + 2 * ETH_ALEN, src.sa.sa_family == AF_INET ? ETH_P_IP : ETH_P_IPV6);
 	if (src.sa.sa_family == AF_INET) {
 		ip_len = 20;
 		ip[0] = 0x45;
@@ -129,7 +142,6 @@ static size_t make_segment(int fd, size_t payload, bool gso)
 	memset(tcp + TCP_HEADER, 'x', payload);
 
 	vh->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	/* Offsets count from the Ethernet header, which a SOCK_DGRAM socket adds. */
 	vh->csum_start = ETH_HLEN + ip_len;
 	vh->csum_offset = 16;
 	vh->hdr_len = ETH_HLEN + ip_len + TCP_HEADER;
@@ -137,24 +149,16 @@ static size_t make_segment(int fd, size_t payload, bool gso)
 		vh->gso_type = ip_len == 20 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
 		vh->gso_size = 1500 - ip_len - TCP_HEADER;
 	}
-	return sizeof(*vh) + ip_len + TCP_HEADER + payload;
+	return sizeof(*vh) + ETH_HLEN + ip_len + TCP_HEADER + payload;
 }
 
-static int open_packet_socket(const char *device, const char *mac, int family, struct sockaddr_ll *to)
+static int open_packet_socket(const char *device)
 {
-	int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
-	unsigned int m[6];
+	struct sockaddr_ll link = { .sll_family = AF_PACKET };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), one = 1;
 
-	memset(to, 0, sizeof(*to));
-	to->sll_family = AF_PACKET;
-	to->sll_protocol = htons(family == AF_INET ? ETH_P_IP : ETH_P_IPV6);
-	to->sll_ifindex = if_nametoindex(device);
-	to->sll_halen = 6;
-	if (sscanf(mac, "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]) != 6)
-		die("sender: \"%s\" is no Ethernet address", mac);
-	for (int i = 0; i < 6; i++)
-		to->sll_addr[i] = m[i];
-	if (fd < 0 || !to->sll_ifindex ||
+	link.sll_ifindex = if_nametoindex(device);
+	if (fd < 0 || !link.sll_ifindex || bind(fd, (void *)&link, sizeof(link)) ||
 	    setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)) ||
 	    setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)))
 		die("sender: %s: %s", device, strerror(errno));
@@ -193,7 +197,6 @@ int main(int argc, char **argv)
 	struct mmsghdr batch[BATCH] = { 0 };
 	size_t size = 64, gso = 0, len;
 	struct iovec part;
-	struct sockaddr_ll link;
 	union address to;
 	char line[64];
 	int proto, fd;
@@ -216,8 +219,8 @@ int main(int argc, char **argv)
 	if (fd < 0 || connect(fd, &to.sa, address_len(&to)))
 		die("sender: %s: %s", argv[3], strerror(errno));
 	if (proto == IPPROTO_TCP) {
-		len = make_segment(fd, gso ? gso : size, gso);
-		fd = open_packet_socket(argv[5], argv[6], to.sa.sa_family, &link);
+		len = make_segment(fd, argv[6], gso ? gso : size, gso);
+		fd = open_packet_socket(argv[5]);
 	} else {
 		memset(packet, 'x', size);
 		len = size;
@@ -226,10 +229,6 @@ int main(int argc, char **argv)
 	for (int i = 0; i < BATCH; i++) {
 		batch[i].msg_hdr.msg_iov = &part;
 		batch[i].msg_hdr.msg_iovlen = 1;
-		if (proto == IPPROTO_TCP) {
-			batch[i].msg_hdr.msg_name = &link;
-			batch[i].msg_hdr.msg_namelen = sizeof(link);
-		}
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	puts("ready");
