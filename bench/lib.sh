@@ -4,11 +4,12 @@
 # The words of the benchmark's guest scripts, on top of those of the integration tests: the same two
 # nodes (tests/integration/lib.sh draws them), set up by Sluice or by one of its rivals.
 #
-#	b.client (eth0) -- host's end -- node1 -- host's end -- (eth0) b.server		b.far on node2
+#	b.client (eth0) -- host's end -- node1 -- host's end -- (eth0) b.server
 #
-# A system is brought up by `cluster` and then has, whatever it is: pods b/client, b/server and, where
-# asked for, b/far; IP4[], IP6[], DEV[] (host's end) and MAC[] (as the pod sees it) of each; and
-# SERVICES services, number i at 10.96.(i / 250).(i % 250 + 1) port 80, backed by b/server port 9000.
+# A system is brought up by `cluster` and then has, whatever it is: pods b/client and b/server, and those
+# that were asked for; IP4[], IP6[], DEV[] (host's end) and MAC[] (as the pod sees it) of each; and
+# services, number i at 10.96.(i / 250).(i % 250 + 1) port 80, backed by b/server port 9000, and one at
+# 10.97.0.100 port 80, backed by b/far port 9000.
 
 # shellcheck source=tests/integration/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../tests/integration/lib.sh"
@@ -90,21 +91,21 @@ plain_pod() { # plain_pod NODE NAMESPACE/NAME
 	END
 }
 
-plain_up() {
-	local node
+plain_up() { # plain_up POD=NODE...
+	local node pod
 	topology_up
 	PODS=0
 	for node in node1 node2; do
 		on $node sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 	done
-	plain_pod node1 b/client
-	plain_pod node1 b/server
-	plain_pod node2 b/far
+	for pod; do
+		plain_pod "${pod#*=}" "${pod%=*}"
+	done
 }
 
 ### Systems ##################################################################################
 
-# up_SYSTEM SERVICES RULES NODES; the topology is that of plain_up unless it is Sluice
+# up_SYSTEM SERVICES RULES POD=NODE...; all but Sluice find the pods there
 up_plain() { :; }
 
 up_iptables() {
@@ -150,26 +151,29 @@ up_ipvs() {
 
 # rival_rules KIND FAMILY SERVICES
 rival_rules() {
-	local backend=${IP4[b/server]} far=${IP4[b/far]}
-	[ "$2" = 4 ] || backend=${IP6[b/server]} far=${IP6[b/far]}
+	local backend=${IP4[b/server]} far=${IP4[b/far]:--}
+	[ "$2" = 4 ] || backend=${IP6[b/server]} far=${IP6[b/far]:--}
 	"$BENCH/rules" "$1" "$2" "$3" "$backend" "$far"
 }
 
 # The module with the real controller and the real CNI plugin. Services and policies are there
-# before the controller starts, as after a boot.
+# before the controller starts, as after a boot. A pod's label is its name without digits.
 up_sluice-module() {
-	local key
+	local services=$1 rules=$2 pod key label
+	shift 2
 	NODES=(node1)
-	[ "$3" = 1 ] || NODES+=(node2)
+	[[ " $*" != *=node2* ]] || NODES+=(node2)
 	namespace default kube-system b
 	node_objects
-	"$BENCH/rules" services 4 "$1" - - | manifest services.yaml
-	[ "$2" = 0 ] || "$BENCH/rules" policies 4 "$2" - - | manifest policies.yaml
+	"$BENCH/rules" services 4 "$services" - - | manifest services.yaml
+	[ "$rules" = 0 ] || "$BENCH/rules" policies 4 "$rules" - - | manifest policies.yaml
 	module_load
 	controllers_up
-	pod node1 b/client "app: client"
-	pod node1 b/server "app: server"
-	[ "$3" = 1 ] || pod node2 b/far "app: far"
+	for pod; do
+		key=${pod%=*} label=${pod%=*}
+		label=${label#*/}
+		pod "${pod#*=}" "$key" "app: ${label%%[0-9]*}"
+	done
 	settle
 	for key in "${!NODE_OF[@]}"; do
 		DEV[$key]=$(ip -n "${NODE_OF[$key]}" -j route get "${IP4[$key]}" | jq -r '.[0].dev')
@@ -177,21 +181,23 @@ up_sluice-module() {
 	done
 }
 
-# cluster SERVICES RULES [NODES]: $WANTED, in that shape; what is up already is kept.
+# cluster SERVICES RULES [POD=NODE...]: $WANTED, in that shape; what is up already is kept.
 cluster() {
-	local shape="$1 services, $2 rules, ${3:-1} nodes"
+	local shape="$1 services, $2 rules${3:+, ${*:3}}" pod
+	local pods=(b/client=node1 b/server=node1 "${@:3}")
 	[ "$SYSTEM $SHAPE" != "$WANTED $shape" ] || return 0
 	cluster_down
 	note "$WANTED: $shape"
 	if [ "$WANTED" = sluice-module ]; then
 		topology_up
 	else
-		plain_up
+		plain_up "${pods[@]}"
 	fi
 	SYSTEM=$WANTED SHAPE=$shape
-	"up_$WANTED" "$1" "$2" "${3:-1}"
-	serve b/server udp/9000 tcp/9000
-	[ "${3:-1}" = 1 ] || serve b/far udp/9000 tcp/9000
+	"up_$WANTED" "$1" "$2" "${pods[@]}"
+	for pod in "${pods[@]}"; do
+		serve "${pod%=*}" udp/9000 tcp/9000
+	done
 }
 
 cluster_down() {
@@ -199,7 +205,7 @@ cluster_down() {
 	[ -z "${SLUICE_OUT:-}" ] || cat /proc/kallsyms >"$SLUICE_OUT/kallsyms"
 	[ "$SYSTEM" = none ] || teardown
 	SYSTEM=none SHAPE=''
-	NODE_OF=() DEV=() MAC=() RESULT=() CONTROLLER=() BACKGROUND=() SETTLED=0
+	NODE_OF=() IP4=() IP6=() DEV=() MAC=() RESULT=() CONTROLLER=() BACKGROUND=() SETTLED=0
 }
 
 # Where a client sends to reach service number i: its address, or the pod where services are unknown.

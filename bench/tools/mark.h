@@ -11,7 +11,7 @@
 
 /* nopl MARK(%rax,%rax,1): 0f 1f 84 00 and the displacement, little endian */
 #define MARK_INSTRUCTION(displacement) ".byte 0x0f, 0x1f, 0x84, 0x00\n.long " #displacement "\n"
-#define MARK(displacement) __asm__ volatile(MARK_INSTRUCTION(displacement) ::: "memory")
+#define MARK(displacement) __asm__ volatile(MARK_INSTRUCTION(displacement)::: "memory")
 
 static inline void mark_begin(void)
 {

@@ -207,15 +207,16 @@ int main(int argc, char **argv)
 	if (proto == IPPROTO_TCP && argc < 7)
 		die("sender: want NETNS tcp ADDRESS PORT DEVICE MAC");
 	for (int i = proto == IPPROTO_TCP ? 7 : 5; i < argc; i++) {
-		if (sscanf(argv[i], "size=%zu", &size) != 1 && sscanf(argv[i], "gso=%zu", &gso) != 1)
+		if (sscanf(argv[i], "size=%zu", &size) != 1 &&
+		    sscanf(argv[i], "gso=%zu", &gso) != 1)
 			die("sender: unknown word \"%s\"", argv[i]);
 	}
 	if (size > 1400 || gso > 65000)
 		die("sender: too big");
 	netns_enter(argv[1]);
 	address_parse(&to, argv[3], atoi(argv[4]));
-	fd = socket(to.sa.sa_family, (proto == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC,
-		    proto);
+	fd = socket(to.sa.sa_family,
+		    (proto == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, proto);
 	if (fd < 0 || connect(fd, &to.sa, address_len(&to)))
 		die("sender: %s: %s", argv[3], strerror(errno));
 	if (proto == IPPROTO_TCP) {

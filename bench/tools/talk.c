@@ -93,9 +93,8 @@ static void bulk(int client, int server)
 	size_t sent = 0, received = 0;
 
 	while (received < MEBIBYTE) {
-		ssize_t n = sent < MEBIBYTE ?
-				    send(client, buffer, MEBIBYTE - sent, MSG_DONTWAIT) :
-				    0;
+		ssize_t n = sent < MEBIBYTE ? send(client, buffer, MEBIBYTE - sent, MSG_DONTWAIT) :
+					      0;
 
 		if (n < 0 && errno != EAGAIN)
 			die("talk: send: %s", strerror(errno));
