@@ -181,7 +181,11 @@ up_sluice-module() {
 	done
 }
 
-# cluster SERVICES RULES [POD=NODE...]: $WANTED, in that shape; what is up already is kept.
+choose() { # choose SYSTEM: which one `cluster` brings up
+	WANTED=$1
+}
+
+# cluster SERVICES RULES [POD=NODE...]: the system chosen, in that shape; what is up already is kept.
 cluster() {
 	local shape="$1 services, $2 rules${3:+, ${*:3}}" pod
 	local pods=(b/client=node1 b/server=node1 "${@:3}")
