@@ -32,10 +32,14 @@ check: tests ## every test there is; tests/run SUITE runs one, tests/run --list 
 check-quick: tests ## the tests that need no guest
 	@tests/run --group quick
 
-bench: tests ## what packets, connections, rules and updates cost, beside iptables, nftables and IPVS (40 minutes)
+bench: build ## what packets, connections, rules and updates cost, beside iptables, nftables and IPVS (40 minutes)
+	@$(MAKE) -s -C tests/integration
+	@$(MAKE) -s -C bench/tools
 	@bench/run
 
-bench-quick: tests ## instruction counts against bench/reference.json (5 minutes)
+bench-quick: build ## instruction counts against bench/reference.json (5 minutes)
+	@$(MAKE) -s -C tests/integration
+	@$(MAKE) -s -C bench/tools
 	@bench/run --quick
 
 lint: deps ## clang-format, sparse, checkpatch, cppcheck, shellcheck, python, paths
