@@ -2,7 +2,7 @@
 # A table of contents: each verb says where its work is done. `make help` prints the lines with ##.
 .DEFAULT_GOAL := help
 MAKEFLAGS += -j2 --no-print-directory
-.PHONY: help deps build tests demo check check-quick lint unit kunit fuzz soak install dkms dkms-remove clean
+.PHONY: help deps build tests demo check check-quick bench bench-quick lint unit kunit fuzz soak install dkms dkms-remove clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -19,6 +19,7 @@ tests: build ## the programs of the tests, without running them
 	$(MAKE) -C tests/fuzz
 	$(MAKE) -C tests/unit
 	$(MAKE) -C tests/integration
+	$(MAKE) -C bench/tools
 	$(MAKE) -C cni faults
 
 demo: build ## two nodes, a web shop and its policies in a guest (Debian's 6.12)
@@ -30,6 +31,16 @@ check: tests ## every test there is; tests/run SUITE runs one, tests/run --list 
 
 check-quick: tests ## the tests that need no guest
 	@tests/run --group quick
+
+bench: build ## what packets, connections, rules and updates cost, beside iptables, nftables and IPVS (40 minutes)
+	@$(MAKE) -s -C tests/integration
+	@$(MAKE) -s -C bench/tools
+	@bench/run
+
+bench-quick: build ## instruction counts against bench/reference.json (5 minutes)
+	@$(MAKE) -s -C tests/integration
+	@$(MAKE) -s -C bench/tools
+	@bench/run --quick
 
 lint: deps ## clang-format, sparse, checkpatch, cppcheck, shellcheck, python, paths
 	@tools/lint
