@@ -224,7 +224,7 @@ static void evict_uplinks(struct sluice_net *sn, const struct sluice_device *d)
 {
 	const struct sluice_hash *h = &sn->uplinks.hash;
 	struct sluice_buckets *b = sluice_hash_buckets(h);
-	struct hlist_head *head = &b->heads[jhash_1word(d->ifindex, h->seed) & b->mask];
+	struct hlist_head *head = &b->heads[sluice_hash_u32(d->ifindex, h->seed) & b->mask];
 	struct sluice_link *link;
 	struct hlist_node *next;
 
