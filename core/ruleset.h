@@ -191,41 +191,36 @@ static __always_inline const __u64 *sluice_ruleset_row(const struct sluice_rules
 	return rows + (__u64)row * sluice_ruleset_row_words(rs);
 }
 
-/* Binary search: 20 steps reach SLUICE_MAX_CLASSES. */
+/*
+ * Binary searches without a branch that depends on the data: each step halves what is left. 20 steps
+ * reach SLUICE_MAX_CLASSES. The entry found is the last one that is not behind the key.
+ */
 static __always_inline __u32 sluice_ruleset_class_row(const struct sluice_ruleset *rs, __u32 class)
 {
 	const struct sluice_class_row *c = sluice_ruleset_classes(rs);
-	__u32 lo = 0, hi = rs->nclasses, i;
+	__u32 n = rs->nclasses, i;
 
-	for (i = 0; i < 21 && lo < hi; i++) {
-		__u32 mid = (lo + hi) >> 1;
+	for (i = 0; i < 21 && n > 1; i++) {
+		__u32 half = n >> 1;
 
-		if (c[mid].class == class)
-			return c[mid].row;
-		if (c[mid].class < class)
-			lo = mid + 1;
-		else
-			hi = mid;
+		c += c[half].class <= class ? half : 0;
+		n -= half;
 	}
-	return SLUICE_ROW_CLASS_DEFAULT;
+	return n && c->class == class ? c->row : SLUICE_ROW_CLASS_DEFAULT;
 }
 
 static __always_inline __u32 sluice_ruleset_port_row(const struct sluice_ruleset *rs, __u32 key)
 {
 	const struct sluice_port_row *p = sluice_ruleset_ports(rs);
-	__u32 lo = 0, hi = rs->nports, i;
+	__u32 n = rs->nports, i;
 
-	for (i = 0; i < 21 && lo < hi; i++) {
-		__u32 mid = (lo + hi) >> 1;
+	for (i = 0; i < 21 && n > 1; i++) {
+		__u32 half = n >> 1;
 
-		if (key < p[mid].lo)
-			hi = mid;
-		else if (key > p[mid].hi)
-			lo = mid + 1;
-		else
-			return p[mid].row;
+		p += p[half].lo <= key ? half : 0;
+		n -= half;
 	}
-	return SLUICE_ROW_PORT_DEFAULT;
+	return n && p->lo <= key && key <= p->hi ? p->row : SLUICE_ROW_PORT_DEFAULT;
 }
 
 /* Index of the first bit >= from that is set in all three rows, or SLUICE_NO_RULE. */

@@ -229,8 +229,8 @@ static bool conns_evict(struct sluice_conns *cs)
  * Hashes one entry. 0, -EEXIST (*other: the connection that has this tuple), or -ENOMEM. -EBUSY and
  * -E2BIG of rhashtable mean that a bucket chain is long while the table cannot grow just now.
  */
-static int hash_entry(struct sluice_conns *cs, struct sluice_conn *c, u8 dir,
-		      struct sluice_conn **other)
+static __flatten int hash_entry(struct sluice_conns *cs, struct sluice_conn *c, u8 dir,
+				struct sluice_conn **other)
 {
 	if (c->family == SLUICE_IPV4) {
 		struct sluice_entry4 *old = rhashtable_lookup_get_insert_key(

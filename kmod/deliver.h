@@ -10,7 +10,9 @@
 #include <linux/skbuff.h>
 #include <net/gso.h>
 #include <net/ip.h>
+#include <net/arp.h>
 #include <net/ip6_route.h>
+#include <net/ndisc.h>
 #include <net/neighbour.h>
 #include <net/route.h>
 
@@ -100,14 +102,23 @@ static __always_inline void sluice_send_by(struct sluice_net *sn, struct sk_buff
 	if (family == SLUICE_IPV4) {
 		__be32 nexthop =
 			rt_nexthop(container_of(dst, struct rtable, dst), ip_hdr(skb)->daddr);
+		struct neighbour *n = __ipv4_neigh_lookup_noref(dev, nexthop);
 
 		IPCB(skb)->flags |= IPSKB_FORWARDED;
-		neigh_xmit(NEIGH_ARP_TABLE, dev, &nexthop, skb);
+		/* A neighbour that is known gives its kept header: 100 instructions less. */
+		if (likely(n))
+			neigh_output(n, skb, false);
+		else
+			neigh_xmit(NEIGH_ARP_TABLE, dev, &nexthop, skb);
 	} else {
 		const struct in6_addr *nexthop =
 			rt6_nexthop(container_of(dst, struct rt6_info, dst), &ipv6_hdr(skb)->daddr);
+		struct neighbour *n = __ipv6_neigh_lookup_noref(dev, nexthop);
 
-		neigh_xmit(NEIGH_ND_TABLE, dev, nexthop, skb);
+		if (likely(n))
+			neigh_output(n, skb, false);
+		else
+			neigh_xmit(NEIGH_ND_TABLE, dev, nexthop, skb);
 	}
 }
 

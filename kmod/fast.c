@@ -175,13 +175,14 @@ static __always_inline void translate6(struct sk_buff *skb, const struct sluice_
 
 /* Everything but finding the connection. false: nothing has happened yet. */
 static __always_inline bool pass(struct sluice_device *d, struct sk_buff *skb, u8 family,
-				 const struct sluice_plain *pl, struct sluice_conn *c, u8 dir)
+				 const struct sluice_plain *pl, struct sluice_conn *c, u8 dir,
+				 bool is_first)
 {
 	unsigned int l3 = family == SLUICE_IPV4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	struct exit e;
 
-	if (!is_settled(d, c, dir, pl->proto) || pl->ttl <= 1 || !find_exit(skb, c, !dir, &e) ||
-	    !sluice_make_writable(skb, l3 + sizeof(struct tcphdr)))
+	if ((!is_first && !is_settled(d, c, dir, pl->proto)) || pl->ttl <= 1 ||
+	    !find_exit(skb, c, !dir, &e) || !sluice_make_writable(skb, l3 + sizeof(struct tcphdr)))
 		return false;
 	take_in(c, dir, pl->proto, pl, skb->len);
 	if (READ_ONCE(c->bits) & BIT(SLUICE_CONN_BIT_NAT)) {
@@ -214,7 +215,7 @@ __flatten bool sluice_fast4(struct sluice_device *d, struct sk_buff *skb,
 	k.dport = pl.dport;
 	k.proto = pl.proto;
 	c = sluice_conn_find4(d->sn->conns, &k, &dir);
-	if (likely(c && pass(d, skb, SLUICE_IPV4, &pl, c, dir))) {
+	if (likely(c && pass(d, skb, SLUICE_IPV4, &pl, c, dir, false))) {
 		sluice_count(d->sn, hits);
 		return true;
 	}
@@ -242,7 +243,7 @@ __flatten bool sluice_fast6(struct sluice_device *d, struct sk_buff *skb,
 	k.dport = pl.dport;
 	k.proto = pl.proto;
 	c = sluice_conn_find6(d->sn->conns, &k, &dir);
-	if (likely(c && pass(d, skb, SLUICE_IPV6, &pl, c, dir))) {
+	if (likely(c && pass(d, skb, SLUICE_IPV6, &pl, c, dir, false))) {
 		sluice_count(d->sn, hits);
 		return true;
 	}
@@ -254,6 +255,7 @@ __flatten bool sluice_fast_first(struct sluice_device *d, struct sk_buff *skb, u
 				 const struct sluice_known *known)
 {
 	if (family == SLUICE_IPV4)
-		return pass(d, skb, SLUICE_IPV4, &known->pl, known->conn, SLUICE_DIR_ORIGINAL);
-	return pass(d, skb, SLUICE_IPV6, &known->pl, known->conn, SLUICE_DIR_ORIGINAL);
+		return pass(d, skb, SLUICE_IPV4, &known->pl, known->conn, SLUICE_DIR_ORIGINAL,
+			    true);
+	return pass(d, skb, SLUICE_IPV6, &known->pl, known->conn, SLUICE_DIR_ORIGINAL, true);
 }

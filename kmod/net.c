@@ -10,6 +10,7 @@
 #include "ruleset.h"
 #include "service.h"
 #include "transaction.h"
+#include "verdicts.h"
 
 unsigned int sluice_net_id __read_mostly;
 
@@ -23,9 +24,14 @@ int sluice_net_activate(struct sluice_net *sn)
 	err = sluice_stats_init(sn);
 	if (err)
 		return err;
+	sn->verdicts = alloc_percpu(struct sluice_verdicts);
+	if (!sn->verdicts) {
+		err = -ENOMEM;
+		goto exit_stats;
+	}
 	err = sluice_services_init(sn);
 	if (err)
-		goto exit_stats;
+		goto free_verdicts;
 	err = sluice_peers_init(sn);
 	if (err)
 		goto exit_services;
@@ -66,6 +72,8 @@ exit_peers:
 	sluice_peers_exit(sn);
 exit_services:
 	sluice_services_exit(sn);
+free_verdicts:
+	free_percpu(sn->verdicts);
 exit_stats:
 	sluice_stats_exit(sn);
 	return err;
@@ -112,6 +120,7 @@ static void __net_exit net_exit(struct net *net)
 		sluice_rules_exit(sn);
 		sluice_peers_exit(sn);
 		sluice_services_exit(sn);
+		free_percpu(sn->verdicts);
 		sluice_stats_exit(sn);
 	}
 	mutex_unlock(&sn->mutex);

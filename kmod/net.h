@@ -24,6 +24,7 @@ struct nf_hook_ops;
 struct proc_dir_entry;
 struct sluice_backend;
 struct sluice_conns;
+struct sluice_verdicts;
 
 /* 32 bytes each: a segment is one page-friendly 32 KiB, 4,096 of them are 4 million backends. */
 #define SLUICE_BACKENDS_PER_SEGMENT 1024
@@ -58,6 +59,7 @@ struct sluice_net {
 
 	/* Written once, when the namespace becomes active; read for each packet. */
 	struct sluice_stats __percpu *stats; /* counters: stats.h */
+	struct sluice_verdicts __percpu *verdicts; /* verdicts.h */
 	struct sluice_conns *conns; /* conn.h */
 	struct hlist_head *devices; /* [SLUICE_DEVICE_BUCKETS], device.h; lists under mutex and RCU */
 	struct sluice_backends backends;

@@ -19,6 +19,7 @@
 #include "ruleset.h"
 #include "service.h"
 #include "stats.h"
+#include "verdicts.h"
 
 enum sluice_act sluice_drop(struct sluice_ctx *x, u8 reason)
 {
@@ -52,47 +53,78 @@ bool sluice_concerns_pod(struct sluice_net *sn, const struct sluice_tuple *t)
 
 static void decide_fixed(struct sluice_decision *d, u8 verdict, u8 reason)
 {
-	d->judgement.verdict = verdict;
-	d->judgement.staged_verdict = verdict;
-	d->judgement.reason = reason;
+	d->judgement = (struct sluice_judgement){
+		.verdict = verdict,
+		.staged_verdict = verdict,
+		.reason = reason,
+	};
 }
 
-/* Policy alone, given both ends. Classes are looked up only where a ruleset will ask for them. */
-static void judge(struct sluice_net *sn, u32 rev, const struct sluice_tuple *t,
+/*
+ * Policy alone, given both ends, as of a generation and a revision. Classes are looked up only where a
+ * ruleset will ask for them. remember: bottom halves are off, this CPU's verdicts may be used.
+ */
+static void judge(struct sluice_net *sn, u32 gen, u32 rev, const struct sluice_tuple *t,
 		  const struct sluice_addr *dst, u16 port, u32 flags,
 		  const struct sluice_endpoint *src_ep, const struct sluice_endpoint *dst_ep,
-		  struct sluice_judgement *j)
+		  bool remember, struct sluice_judgement *j)
 {
-	struct sluice_judge_in in = {
-		.flags = flags,
-		.proto = t->proto,
+	struct sluice_judge_in in SLUICE_UNINIT;
+	struct sluice_verdict_key k = {
+		.generation = gen,
 		.port = port,
+		.proto = t->proto,
 	};
+	struct sluice_kept_verdict *v = NULL;
 
 	if (src_ep) {
-		in.flags |= SLUICE_JUDGE_SRC_LOCAL;
+		flags |= SLUICE_JUDGE_SRC_LOCAL;
 		if (!src_ep->open)
-			in.flags |= SLUICE_JUDGE_SRC_CLOSED;
-		if (src_ep->egress) {
-			in.egress = sluice_ruleset_find(sn, rev, src_ep->egress);
-			/* A commit checks that it exists; if it does not, nothing may pass. */
-			if (!in.egress)
-				in.flags |= SLUICE_JUDGE_SRC_CLOSED;
-			in.dst_class = sluice_peer_class(sn, rev, dst, t->family);
-		}
+			flags |= SLUICE_JUDGE_SRC_CLOSED;
+		k.egress = src_ep->egress;
+		if (k.egress)
+			k.dst_class = sluice_peer_class(sn, rev, dst, t->family);
 	}
 	if (dst_ep) {
-		in.flags |= SLUICE_JUDGE_DST_LOCAL;
+		flags |= SLUICE_JUDGE_DST_LOCAL;
 		if (!dst_ep->open)
-			in.flags |= SLUICE_JUDGE_DST_CLOSED;
-		if (dst_ep->ingress) {
-			in.ingress = sluice_ruleset_find(sn, rev, dst_ep->ingress);
-			if (!in.ingress)
-				in.flags |= SLUICE_JUDGE_DST_CLOSED;
-			in.src_class = sluice_peer_class(sn, rev, &t->src, t->family);
+			flags |= SLUICE_JUDGE_DST_CLOSED;
+		k.ingress = dst_ep->ingress;
+		if (k.ingress)
+			k.src_class = sluice_peer_class(sn, rev, &t->src, t->family);
+	}
+	k.flags = flags | SLUICE_VERDICT_VALID;
+	if (likely(remember)) {
+		v = sluice_verdict_slot(sn->verdicts, &k);
+		if (likely(sluice_verdict_is(v, &k))) {
+			*j = v->judgement;
+			return;
 		}
 	}
+
+	in = (struct sluice_judge_in){
+		.src_class = k.src_class,
+		.dst_class = k.dst_class,
+		.flags = flags,
+		.port = port,
+		.proto = t->proto,
+	};
+	/* A commit checks that they exist; if one does not, nothing may pass. */
+	if (k.egress) {
+		in.egress = sluice_ruleset_find(sn, rev, k.egress);
+		if (!in.egress)
+			in.flags |= SLUICE_JUDGE_SRC_CLOSED;
+	}
+	if (k.ingress) {
+		in.ingress = sluice_ruleset_find(sn, rev, k.ingress);
+		if (!in.ingress)
+			in.flags |= SLUICE_JUDGE_DST_CLOSED;
+	}
 	sluice_judge(&in, j);
+	if (v) {
+		v->key = k;
+		v->judgement = *j;
+	}
 }
 
 static bool has_ports(u8 proto)
@@ -109,8 +141,15 @@ void sluice_decide(struct sluice_net *sn, const struct sluice_query *q, struct s
 	u16 port = q->port;
 	u32 flags = 0;
 
-	memset(d, 0, sizeof(*d));
+	decide_fixed(d, SLUICE_VERDICT_NONE, SLUICE_REASON_NONE);
+	d->service = NULL;
+	d->dst_ep = NULL;
+	d->backend = 0;
+	d->backend_gen = 0;
 	d->policy_gen = gen;
+	d->foreign = false;
+	d->dst_node = false;
+	d->self = false;
 	sluice_tuple_invert(&d->reply, t);
 
 	if (q->from == SLUICE_FROM_POD) {
@@ -185,7 +224,8 @@ void sluice_decide(struct sluice_net *sn, const struct sluice_query *q, struct s
 		flags |= SLUICE_JUDGE_SELF;
 		d->self = true;
 	}
-	judge(sn, rev, t, &d->reply.src, port, flags, src_ep, d->dst_ep, &d->judgement);
+	judge(sn, gen, rev, t, &d->reply.src, port, flags, src_ep, d->dst_ep, q->remember,
+	      &d->judgement);
 }
 
 /* Apart: the common case, nobody listening, does not pay for the view. */
@@ -270,7 +310,8 @@ static enum sluice_verdict rejudge(struct sluice_ctx *x, struct sluice_conn *c)
 		port = 128 << 8;
 	else
 		port = ntohs(orig.dport);
-	judge(sn, rev, &orig, &reply.src, port, flags, ep[0], ep[1], &j);
+	judge(sn, gen, rev, &orig, &reply.src, port, flags, ep[0], ep[1],
+	      x->at == SLUICE_AT_INGRESS, &j);
 	sluice_count(sn, rejudged);
 	sluice_conn_rejudged(c, &j, gen);
 	if (j.verdict == SLUICE_VERDICT_ALLOW)
@@ -468,6 +509,7 @@ static enum sluice_act first(struct sluice_ctx *x)
 		.random = sluice_random_u32(),
 		.port = x->pkt.port,
 		.from = x->from,
+		.remember = x->at == SLUICE_AT_INGRESS,
 	};
 	u8 proto = x->pkt.tuple.proto;
 	struct sluice_decision d SLUICE_UNINIT;
@@ -500,7 +542,6 @@ static enum sluice_act first(struct sluice_ctx *x)
 	if (x->pkt.flags & SLUICE_PACKET_REPLY_ONLY)
 		return sluice_drop(x, SLUICE_REASON_NO_CONNECTION);
 
-	memset(&in, 0, sizeof(in));
 	in.state = sluice_state_first(proto, &x->pkt.l4, unused);
 	if (in.state == SLUICE_STATE_NONE)
 		return sluice_drop(x, SLUICE_REASON_NO_CONNECTION);
@@ -512,6 +553,9 @@ static enum sluice_act first(struct sluice_ctx *x)
 	in.reply = d.reply;
 	in.l4 = &x->pkt.l4;
 	in.judgement = &d.judgement;
+	in.side[0] = SLUICE_SIDE_UNKNOWN;
+	in.side[1] = SLUICE_SIDE_UNKNOWN;
+	in.bits = 0;
 	in.policy_gen = d.policy_gen;
 	in.backend = d.backend;
 	in.backend_gen = d.backend_gen;

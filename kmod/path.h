@@ -79,6 +79,7 @@ struct sluice_query {
 	u32 random;
 	u16 port; /* sluice_port_key() of the tuple's destination */
 	u8 from;
+	bool remember; /* bottom halves are off: this CPU's verdicts (verdicts.h) may be used */
 };
 
 /* What it gets. Pointers are valid in the RCU section of the call. */

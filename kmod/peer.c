@@ -16,10 +16,8 @@ static bool peer_is(const struct sluice_peer *p, const struct sluice_addr *addr,
 	return p->plen == plen && p->family == family && sluice_addr_equal(&p->addr, addr);
 }
 
-static __always_inline const struct sluice_peer *find_exact(const struct sluice_hash *h,
-							    u32 revision,
-							    const struct sluice_addr *addr,
-							    u8 family, u8 plen)
+static const struct sluice_peer *find_exact(const struct sluice_hash *h, u32 revision,
+					    const struct sluice_addr *addr, u8 family, u8 plen)
 {
 	const struct sluice_buckets *b = sluice_hash_buckets(h);
 	u32 hash = peer_hash(h, addr, family, plen);
@@ -28,9 +26,7 @@ static __always_inline const struct sluice_peer *find_exact(const struct sluice_
 	sluice_hash_for_each(link, h, b, hash) {
 		const struct sluice_peer *p = container_of(link, struct sluice_peer, node.link);
 
-		if (link->hash == hash && p->plen == plen && p->family == family &&
-		    p->addr.w[0] == addr->w[0] &&
-		    (family == SLUICE_IPV4 || sluice_addr_equal(&p->addr, addr)) &&
+		if (link->hash == hash && peer_is(p, addr, family, plen) &&
 		    sluice_node_visible(&p->node, revision))
 			return p;
 	}
@@ -42,43 +38,71 @@ static struct sluice_plens *plens_of(struct sluice_net *sn, u8 family)
 	return &sn->plens[family == SLUICE_IPV6];
 }
 
-static __always_inline u32 peer_class(struct sluice_net *sn, u32 revision, struct sluice_addr addr,
-				      u8 family)
+static __always_inline const struct sluice_peer *find_exact4(const struct sluice_hash *h,
+							     u32 revision, __be32 addr, u8 plen)
 {
-	const struct sluice_plens *plens = plens_of(sn, family);
-	int word = family == SLUICE_IPV4 ? 0 : BITS_TO_LONGS(SLUICE_PLENS) - 1;
+	const struct sluice_buckets *b = sluice_hash_buckets(h);
+	struct sluice_addr a = { .w = { addr } };
+	u32 hash = peer_hash(h, &a, SLUICE_IPV4, plen);
+	struct sluice_link *link;
+
+	sluice_hash_for_each(link, h, b, hash) {
+		const struct sluice_peer *p = container_of(link, struct sluice_peer, node.link);
+
+		if (link->hash == hash && p->addr.w[0] == addr && p->plen == plen &&
+		    p->family == SLUICE_IPV4 && sluice_node_visible(&p->node, revision))
+			return p;
+	}
+	return NULL;
+}
+
+/* An IPv4 address is one word. Longest first, each step masks what the one before left. */
+static noinline u32 peer_class4(struct sluice_net *sn, u32 revision, __be32 addr)
+{
+	unsigned long bits = READ_ONCE(sn->plens[0].used[0]);
+	const struct sluice_peer *p;
+
+	for (; bits; bits &= ~BIT(__fls(bits))) {
+		u32 plen = __fls(bits);
+
+		if (plen < 32)
+			addr &= plen ? htonl(~0U << (32 - plen)) : 0;
+		p = find_exact4(&sn->peers.hash, revision, addr, plen);
+		if (p)
+			return p->class;
+	}
+	return 0;
+}
+
+static noinline u32 peer_class6(struct sluice_net *sn, u32 revision, const struct sluice_addr *addr)
+{
+	int word = BITS_TO_LONGS(SLUICE_PLENS) - 1;
+	struct sluice_addr masked = *addr;
 
 	/* Longest first. Each step masks what the one before left. */
 	for (; word >= 0; word--) {
-		unsigned long bits = READ_ONCE(plens->used[word]);
+		unsigned long bits = READ_ONCE(sn->plens[1].used[word]);
 
-		while (bits) {
-			u32 bit = __fls(bits), plen = word * BITS_PER_LONG + bit;
+		for (; bits; bits &= ~BIT(__fls(bits))) {
+			u32 plen = word * BITS_PER_LONG + __fls(bits);
 			const struct sluice_peer *p;
 
-			if (plen < sluice_family_bits(family))
-				sluice_addr_mask(&addr, plen);
-			p = find_exact(&sn->peers.hash, revision, &addr, family, plen);
+			sluice_addr_mask(&masked, plen);
+			p = find_exact(&sn->peers.hash, revision, &masked, SLUICE_IPV6, plen);
 			if (p)
 				return p->class;
-			bits &= ~BIT(bit);
 		}
 	}
 	return 0;
 }
 
-/* One copy for each family: where the compiler knows it, an IPv4 address is one word. */
-static noinline u32 peer_class6(struct sluice_net *sn, u32 revision, const struct sluice_addr *addr)
-{
-	return peer_class(sn, revision, *addr, SLUICE_IPV6);
-}
-
+/* Apart, so that an IPv4 address does not pay for the stack of the other. */
 u32 sluice_peer_class(struct sluice_net *sn, u32 revision, const struct sluice_addr *addr,
 		      u8 family)
 {
-	if (family != SLUICE_IPV4)
-		return peer_class6(sn, revision, addr);
-	return peer_class(sn, revision, (struct sluice_addr){ .w = { addr->w[0] } }, SLUICE_IPV4);
+	if (family == SLUICE_IPV4)
+		return peer_class4(sn, revision, addr->w[0]);
+	return peer_class6(sn, revision, addr);
 }
 
 static void find_versions(struct sluice_net *sn, const struct sluice_peer_args *a, u32 hash,
