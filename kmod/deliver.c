@@ -30,16 +30,10 @@ bool sluice_deliver_pod(struct sluice_ctx *x, struct sluice_device *pod)
 	return true;
 }
 
-struct dst_entry *sluice_side_route(struct sluice_conn *c, u8 side, unsigned long value)
+void sluice_forget_route(struct sluice_conn *c, u8 side, unsigned long value)
 {
-	struct dst_entry *dst = (void *)(value & ~SLUICE_SIDE_MASK);
-
-	if (dst_check(dst, c->family == SLUICE_IPV6 ? READ_ONCE(c->e6[side].cookie) : 0))
-		return dst;
-	/* Routes changed. Whoever takes the old one out drops its reference; RCU keeps its memory. */
 	if (cmpxchg(&c->side[side], value, SLUICE_SIDE_UNKNOWN) == value)
-		dst_release(dst);
-	return NULL;
+		dst_release((void *)(value & ~SLUICE_SIDE_MASK));
 }
 
 static struct dst_entry *route4(struct net *net, const struct sluice_tuple *to, u32 mark)
@@ -110,12 +104,30 @@ unsigned long sluice_resolve_route(struct sluice_ctx *x, struct sluice_conn *c, 
 	return old;
 }
 
+/* It has its route with it, by which its sender is told if the neighbour does not answer. */
+void sluice_send_unresolved(struct sk_buff *skb, u8 family, struct dst_entry *dst)
+{
+	skb_dst_set_noref(skb, dst);
+	if (family == SLUICE_IPV4) {
+		__be32 nexthop =
+			rt_nexthop(container_of(dst, struct rtable, dst), ip_hdr(skb)->daddr);
+
+		neigh_xmit(NEIGH_ARP_TABLE, skb->dev, &nexthop, skb);
+	} else {
+		neigh_xmit(NEIGH_ND_TABLE, skb->dev,
+			   rt6_nexthop(container_of(dst, struct rt6_info, dst),
+				       &ipv6_hdr(skb)->daddr),
+			   skb);
+	}
+}
+
 bool sluice_deliver_route(struct sluice_ctx *x, struct dst_entry *dst)
 {
-	if (!sluice_route_fits(x->skb, dst) ||
+	if (!sluice_route_fits(x->skb, dst, x->family) ||
 	    skb_ensure_writable(x->skb, sluice_header_bytes(x->family)) ||
 	    !take_hop(x->skb, x->family))
 		return false;
+	skb_forward_csum(x->skb);
 	sluice_send_by(x->sn, x->skb, x->family, dst);
 	return true;
 }

@@ -16,6 +16,7 @@
 #include <net/neighbour.h>
 #include <net/route.h>
 
+#include "conn.h"
 #include "device.h"
 #include "stats.h"
 
@@ -80,46 +81,66 @@ static __always_inline void sluice_receive_at(struct sluice_net *sn, struct sk_b
 	netif_receive_skb(skb);
 }
 
-/* Can this packet leave by the route as it is? Makes room for the link's header. */
-static __always_inline bool sluice_route_fits(struct sk_buff *skb, const struct dst_entry *dst)
+/* Takes a route that is no longer valid out of a connection; RCU keeps its memory. */
+void sluice_forget_route(struct sluice_conn *c, u8 side, unsigned long value);
+
+/* The route that a side keeps; NULL: routes have changed since, it is to be found anew. */
+static __always_inline struct dst_entry *sluice_side_route(struct sluice_conn *c, u8 family,
+							   u8 side, unsigned long value)
 {
-	return (dst->dev->flags & IFF_UP) && !sluice_too_big(skb, dst_mtu(dst)) &&
+	struct dst_entry *dst = (void *)(value & ~SLUICE_SIDE_MASK);
+
+	if (likely(dst_check(dst, family == SLUICE_IPV6 ? READ_ONCE(c->e6[side].cookie) : 0)))
+		return dst;
+	sluice_forget_route(c, side, value);
+	return NULL;
+}
+
+/* As ip_forward() and ip6_forward() have it: what others told us about the path does not count. */
+static __always_inline unsigned int sluice_route_mtu(const struct dst_entry *dst, u8 family)
+{
+	return family == SLUICE_IPV4 ? ip_dst_mtu_maybe_forward(dst, true) :
+				       ip6_dst_mtu_maybe_forward(dst, true);
+}
+
+/* Can this packet leave by the route as it is? Makes room for the link's header. */
+static __always_inline bool sluice_route_fits(struct sk_buff *skb, const struct dst_entry *dst,
+					      u8 family)
+{
+	return (dst->dev->flags & IFF_UP) && !sluice_too_big(skb, sluice_route_mtu(dst, family)) &&
 	       !skb_cow_head(skb, LL_RESERVED_SPACE(dst->dev));
 }
 
-/* Out by a route. Headers are writable, the hop is taken. */
+/* To a neighbour that must be asked for first. */
+void sluice_send_unresolved(struct sk_buff *skb, u8 family, struct dst_entry *dst);
+
+/*
+ * Out by a route. Headers are writable, the hop is taken, and a sum that the card made is forgotten. A neighbour that is known gives its kept
+ * header, which is 100 instructions less than neigh_xmit().
+ */
 static __always_inline void sluice_send_by(struct sluice_net *sn, struct sk_buff *skb, u8 family,
 					   struct dst_entry *dst)
 {
 	struct net_device *dev = dst->dev;
+	struct neighbour *n;
 
 	skb_dst_drop(skb);
-	skb_dst_set_noref(skb, dst);
 	skb->dev = dev;
 	skb_clear_tstamp(skb);
-	skb_forward_csum(skb);
 	sluice_count(sn, fast_uplink);
 	if (family == SLUICE_IPV4) {
-		__be32 nexthop =
-			rt_nexthop(container_of(dst, struct rtable, dst), ip_hdr(skb)->daddr);
-		struct neighbour *n = __ipv4_neigh_lookup_noref(dev, nexthop);
-
 		IPCB(skb)->flags |= IPSKB_FORWARDED;
-		/* A neighbour that is known gives its kept header: 100 instructions less. */
-		if (likely(n))
-			neigh_output(n, skb, false);
-		else
-			neigh_xmit(NEIGH_ARP_TABLE, dev, &nexthop, skb);
+		n = __ipv4_neigh_lookup_noref(dev, rt_nexthop(container_of(dst, struct rtable, dst),
+							      ip_hdr(skb)->daddr));
 	} else {
-		const struct in6_addr *nexthop =
-			rt6_nexthop(container_of(dst, struct rt6_info, dst), &ipv6_hdr(skb)->daddr);
-		struct neighbour *n = __ipv6_neigh_lookup_noref(dev, nexthop);
-
-		if (likely(n))
-			neigh_output(n, skb, false);
-		else
-			neigh_xmit(NEIGH_ND_TABLE, dev, nexthop, skb);
+		n = __ipv6_neigh_lookup_noref(dev,
+					      rt6_nexthop(container_of(dst, struct rt6_info, dst),
+							  &ipv6_hdr(skb)->daddr));
 	}
+	if (likely(n && (READ_ONCE(n->nud_state) & NUD_CONNECTED) && READ_ONCE(n->hh.hh_len)))
+		neigh_hh_output(&n->hh, skb);
+	else
+		sluice_send_unresolved(skb, family, dst);
 }
 
 #endif

@@ -62,8 +62,8 @@ static __always_inline bool is_settled(struct sluice_device *d, const struct slu
 	       READ_ONCE(sluice_backend_get(sn, c->backend)->gen) == c->backend_gen;
 }
 
-static __always_inline bool find_exit(struct sk_buff *skb, struct sluice_conn *c, u8 side,
-				      struct exit *e)
+static __always_inline bool find_exit(struct sk_buff *skb, u8 family, struct sluice_conn *c,
+				      u8 side, struct exit *e)
 {
 	unsigned long value = READ_ONCE(c->side[side]);
 	void *p = (void *)(value & ~SLUICE_SIDE_MASK);
@@ -75,8 +75,8 @@ static __always_inline bool find_exit(struct sk_buff *skb, struct sluice_conn *c
 		e->peer = sluice_pod_peer(skb, e->dev);
 		return e->peer;
 	case SLUICE_SIDE_ROUTE:
-		e->dst = sluice_side_route(c, side, value);
-		return e->dst && sluice_route_fits(skb, e->dst);
+		e->dst = sluice_side_route(c, family, side, value);
+		return e->dst && sluice_route_fits(skb, e->dst, family);
 	}
 	return false;
 }
@@ -182,14 +182,19 @@ static __always_inline bool pass(struct sluice_device *d, struct sk_buff *skb, u
 	struct exit e;
 
 	if ((!is_first && !is_settled(d, c, dir, pl->proto)) || pl->ttl <= 1 ||
-	    !find_exit(skb, c, !dir, &e) || !sluice_make_writable(skb, l3 + sizeof(struct tcphdr)))
+	    !find_exit(skb, family, c, !dir, &e) ||
+	    !sluice_make_writable(skb, l3 + sizeof(struct tcphdr)))
 		return false;
+	if (!is_first)
+		sluice_count(d->sn, hits);
 	take_in(c, dir, pl->proto, pl, skb->len);
 	if (READ_ONCE(c->bits) & BIT(SLUICE_CONN_BIT_NAT)) {
 		if (family == SLUICE_IPV4)
 			translate4(skb, c, dir, pl->proto);
 		else
 			translate6(skb, c, dir, pl->proto);
+	} else if (e.dst) {
+		skb_forward_csum(skb);
 	}
 	send(d->sn, skb, family, &e);
 	return true;
@@ -215,10 +220,8 @@ __flatten bool sluice_fast4(struct sluice_device *d, struct sk_buff *skb,
 	k.dport = pl.dport;
 	k.proto = pl.proto;
 	c = sluice_conn_find4(d->sn->conns, &k, &dir);
-	if (likely(c && pass(d, skb, SLUICE_IPV4, &pl, c, dir, false))) {
-		sluice_count(d->sn, hits);
+	if (likely(c && pass(d, skb, SLUICE_IPV4, &pl, c, dir, false)))
 		return true;
-	}
 	*known = (struct sluice_known){ .conn = c, .pl = pl, .plain = true, .dir = dir };
 	return false;
 }
@@ -243,10 +246,8 @@ __flatten bool sluice_fast6(struct sluice_device *d, struct sk_buff *skb,
 	k.dport = pl.dport;
 	k.proto = pl.proto;
 	c = sluice_conn_find6(d->sn->conns, &k, &dir);
-	if (likely(c && pass(d, skb, SLUICE_IPV6, &pl, c, dir, false))) {
-		sluice_count(d->sn, hits);
+	if (likely(c && pass(d, skb, SLUICE_IPV6, &pl, c, dir, false)))
 		return true;
-	}
 	*known = (struct sluice_known){ .conn = c, .pl = pl, .plain = true, .dir = dir };
 	return false;
 }

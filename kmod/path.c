@@ -9,6 +9,7 @@
 #include "core/service.h"
 #include "conn.h"
 #include "conn_view.h"
+#include "deliver.h"
 #include "device.h"
 #include "endpoint.h"
 #include "hash.h"
@@ -371,7 +372,7 @@ enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 si
 			return SLUICE_ACT_STOLEN;
 		break;
 	case SLUICE_SIDE_ROUTE: {
-		struct dst_entry *dst = sluice_side_route(c, side, value);
+		struct dst_entry *dst = sluice_side_route(c, x->family, side, value);
 
 		if (dst && sluice_deliver_route(x, dst))
 			return SLUICE_ACT_STOLEN;

@@ -109,7 +109,6 @@ bool sluice_deliver_route(struct sluice_ctx *x, struct dst_entry *dst);
 /* Finds the uplink route towards the given side and keeps it in the connection. */
 unsigned long sluice_resolve_route(struct sluice_ctx *x, struct sluice_conn *c, u8 side,
 				   const struct sluice_tuple *to);
-struct dst_entry *sluice_side_route(struct sluice_conn *c, u8 side, unsigned long value);
 
 /*
  * fragment.c: takes a fragment in. true: x->skb is the whole packet now, or one that cannot be queued;
