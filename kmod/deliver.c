@@ -36,6 +36,9 @@ static bool take_hop(struct sk_buff *skb, u8 family)
 		if (ipv6_hdr(skb)->hop_limit <= 1)
 			return false;
 		ipv6_hdr(skb)->hop_limit--;
+		/* Unlike IPv4's, this header has no checksum that makes up for it. */
+		if (skb->ip_summed == CHECKSUM_COMPLETE)
+			skb->csum = csum_sub(skb->csum, (__force __wsum)htons(1));
 	}
 	return true;
 }
