@@ -43,10 +43,14 @@ static __always_inline bool sluice_make_writable(struct sk_buff *skb, unsigned i
 /* One hop less, as every router does it. It was not the last one. */
 static __always_inline void sluice_take_hop(struct sk_buff *skb, u8 family)
 {
-	if (family == SLUICE_IPV4)
+	if (family == SLUICE_IPV4) {
 		ip_decrease_ttl(ip_hdr(skb));
-	else
+	} else {
 		ipv6_hdr(skb)->hop_limit--;
+		/* Unlike IPv4's, this header has no checksum that makes up for it. */
+		if (skb->ip_summed == CHECKSUM_COMPLETE)
+			skb->csum = csum_sub(skb->csum, (__force __wsum)htons(1));
+	}
 }
 
 /* The far end of a pod's interface, if this packet can be put there as it is; else the stack must. */

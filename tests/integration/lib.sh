@@ -139,6 +139,13 @@ nap() {
 	read -r -t "$1" -u "$NAP" || true
 }
 
+# text <<END: what cat would print, without starting it
+text() {
+	local bytes
+	IFS= read -r -d '' bytes || true
+	printf '%s' "$bytes"
+}
+
 ### Namespaces ###############################################################################
 
 # on NODE COMMAND...: also net, ext, and pods as "namespace/name"
@@ -156,7 +163,7 @@ state() {
 ctl() { # ctl NODE ARGUMENTS...
 	local node=$1
 	shift
-	on "$node" env SLUICE_SOCKET="$RUN/$node.sock" "$BIN/sluicectl" "$@"
+	SLUICE_SOCKET="$RUN/$node.sock" "$TOOLS/netns" exec "$node" "$BIN/sluicectl" "$@"
 }
 
 # gone NAMESPACE...: everything in it too
@@ -170,10 +177,8 @@ topology_up() {
 	"$TOOLS/netns" add net ext node1 node2
 	# Routers ask for neighbours from their link-local addresses, which wait two seconds for somebody
 	# else to claim them. Nobody else is there.
-	for n in net node1 node2; do
-		on $n sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
-	done
-	on net sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	"$TOOLS/netns" set net node1 node2 net/ipv6/conf/all/accept_dad=0 net/ipv6/conf/default/accept_dad=0
+	"$TOOLS/netns" set net net/ipv4/ip_forward=1 net/ipv6/conf/all/forwarding=1
 	for n in 1 2; do
 		ip -n net -batch - <<-END
 			link add n$n type veth peer name up0 netns node$n
@@ -193,7 +198,7 @@ topology_up() {
 		background "anchor.node$n" "$TOOLS/netns" exec "node$n" sleep infinity
 		ANCHOR[node$n]=${BACKGROUND[anchor.node$n]}
 		IP4[node$n]=192.168.$n.2 IP6[node$n]=fd00:192:168:$n::2
-		cat >"$RUN/node$n.conf" <<-END
+		text >"$RUN/node$n.conf" <<-END
 			{"cniVersion": "1.1.0", "name": "sluice", "type": "sluice-cni",
 			 "podCIDRs": ["10.244.$n.0/24", "fd00:10:244:$n::/64"],
 			 "dataDir": "$RUN/node$n", "socket": "$RUN/node$n.sock", "attachTimeout": $((15 * SLOWER))}
@@ -349,7 +354,7 @@ service() {
 	local key=$1 ips=$2 selector=$3 port name proto target
 	shift 3
 	{
-		cat <<-END
+		text <<-END
 			apiVersion: v1
 			kind: Service
 			metadata: {namespace: "${key%/*}", name: "${key#*/}"}
@@ -382,7 +387,7 @@ pod_object() {
 	local node=$1 key=$2 labels=$3 port proto name
 	shift 3
 	{
-		cat <<-END
+		text <<-END
 			apiVersion: v1
 			kind: Pod
 			metadata:
@@ -408,17 +413,21 @@ pod_object() {
 # What the scheduler leaves behind: the pod stands in the API, bound to a node, without addresses.
 # pod_scheduled FILE: a manifest with one Pod, its status, if any, last; sets POD.
 pod_scheduled() {
-	local name='' ns=default node='' file=$1
-	read -r name ns node < <(awk '
-		/^[a-z]/ { section = $1 }
-		section == "metadata:" && /^  name:/ { name = $2 }
-		section == "metadata:" && /^  namespace:/ { ns = $2 }
-		section == "spec:" && /^  nodeName:/ { node = $2 }
-		END { gsub("\"", "", name); gsub("\"", "", ns); print name, ns == "" ? "default" : ns, node }' "$file")
+	local name='' ns=default node='' file=$1 line section='' object=''
+	while IFS= read -r line; do
+		[[ $line != status:* ]] || break
+		object+=$line$'\n'
+		[[ $line != [a-z]* ]] || section=${line%%:*}
+		line=${line//\"/}
+		case $section/$line in
+		"metadata/  name: "*) name=${line#*: } ;;
+		"metadata/  namespace: "*) ns=${line#*: } ;;
+		"spec/  nodeName: "*) node=${line#*: } ;;
+		esac
+	done <"$file"
 	POD=$ns/$name
 	NODE_OF[$POD]=$node
-	sed '/^status:/,$d' "$file" >"$RUN/pods/new"
-	mv "$RUN/pods/new" "$RUN/pods/$ns.$name"
+	printf '%s' "$object" >"$RUN/pods/$ns.$name"
 	manifest "pod-$ns-$name.yaml" <"$RUN/pods/$ns.$name"
 }
 
@@ -427,10 +436,10 @@ cni() { # cni COMMAND NAMESPACE/NAME
 	local key=$2 node=${NODE_OF[$2]} config
 	config=$(<"$RUN/$node.conf")
 	[ -z "${RESULT[$key]:-}" ] || config="${config%\}}, \"prevResult\": ${RESULT[$key]}}"
-	"$TOOLS/netns" exec "$node" env CNI_COMMAND="$1" CNI_CONTAINERID="c-${key/\//-}" CNI_IFNAME=eth0 \
+	CNI_COMMAND="$1" CNI_CONTAINERID="c-${key/\//-}" CNI_IFNAME=eth0 \
 		CNI_NETNS="/run/netns/${key/\//.}" CNI_PATH="$BIN" \
 		CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=${key%/*};K8S_POD_NAME=${key#*/}" \
-		"$BIN/sluice-cni" <<<"$config"
+		"$TOOLS/netns" exec "$node" "$BIN/sluice-cni" <<<"$config"
 }
 
 pod_add() { # pod_add NAMESPACE/NAME: attach, and tell the cluster
@@ -453,8 +462,8 @@ pod_add() { # pod_add NAMESPACE/NAME: attach, and tell the cluster
 pod_status() {
 	local key=$1 ready=${2:-True}
 	{
-		cat "$RUN/pods/${key/\//.}"
-		cat <<-END
+		echo "$(<"$RUN/pods/${key/\//.}")"
+		text <<-END
 			status:
 			  phase: Running
 			  podIP: ${IP4[$key]}
@@ -532,22 +541,31 @@ expects() {
 # 24 requests are all answered, by exactly these backends (two of them are both chosen but once in
 # 8 million times), and each saw CLIENT as its client ("-": any).
 spreads() {
-	local line words lines=() i=0 seen clients
+	local line words lines=() answers verdict name client seen_by clients i=0 n
+	local -A seen
 	while IFS= read -r line; do
 		[ -z "${line//[[:space:]]/}" ] || lines+=("$line")
 	done
-	for line in "${lines[@]}"; do
+	mapfile -t answers < <(for line in "${lines[@]}"; do
 		read -r -a words <<<"${line%%#*}"
 		echo "${words[0]/\//.} ${words[*]:1:3} count=24"
-	done | "$TOOLS/probe" --batch >"$WORK/spreads"
+	done | "$TOOLS/probe" --batch)
 	for line in "${lines[@]}"; do
 		read -r -a words <<<"${line%%#*}"
-		seen=$(awk -v i=$i 'NR > i * 24 && NR <= i * 24 + 24 { print $1 == "allow" ? $2 : $0 }' "$WORK/spreads" |
-			sort -u | paste -sd,)
-		clients=$(awk -v i=$i 'NR > i * 24 && NR <= i * 24 + 24 { print $3 }' "$WORK/spreads" |
-			sort -u | paste -sd,)
+		seen=() seen_by='' clients=''
+		for ((n = 24 * i; n < 24 * i + 24; n++)); do
+			read -r verdict name client _ <<<"${answers[n]:-nothing}"
+			[ "$verdict" = allow ] || name=${answers[n]:-nothing}
+			seen[$name]=1
+			[[ ",$clients," == *",${client:--},"* ]] || clients+=${clients:+,}${client:--}
+		done
+		# In the order of those wanted, then whoever else there was.
+		for name in ${words[5]//,/ } "${!seen[@]}"; do
+			[ -z "${seen[$name]:-}" ] || seen_by+=${seen_by:+,}$name
+			unset "seen[$name]"
+		done
 		[ "${words[4]}" != - ] || clients=-
-		is "${line##*# }" "$seen from $clients" "${words[5]} from ${words[4]}"
+		is "${line##*# }" "$seen_by from $clients" "${words[5]} from ${words[4]}"
 		i=$((i + 1))
 	done
 }
@@ -576,7 +594,7 @@ monitor() {
 	for pod in "${!NODE_OF[@]}"; do
 		[ "${NODE_OF[$pod]}" != "$1" ] || break
 	done
-	background monitor "$TOOLS/netns" exec "$1" env SLUICE_SOCKET="$RUN/$1.sock" "$BIN/sluicectl" monitor
+	SLUICE_SOCKET="$RUN/$1.sock" background monitor "$TOOLS/netns" exec "$1" "$BIN/sluicectl" monitor
 	wait_for 10 seen_by_monitor "$1" icmp "${IP4[$pod]}" 0
 }
 
@@ -593,7 +611,7 @@ flow() {
 
 flow_end() {
 	background_end "flow.$1"
-	FLOW=$(cat "$WORK/flow.$1")
+	FLOW=$(<"$WORK/flow.$1")
 }
 
 # flow_pause NAME, flow_resume NAME: its program sleeps
@@ -616,7 +634,7 @@ lossless() {
 # sniff NAME WHERE DEVICE: starts tools/sniff.c; sniffed NAME ends it and prints what it saw.
 sniff() {
 	background "sniff.$1" "$TOOLS/sniff" "${2/\//.}" "$3"
-	wait_for 5 grep -q ready "$WORK/sniff.$1"
+	wait_for 5 test -s "$WORK/sniff.$1"
 }
 
 sniffed() {
@@ -639,7 +657,7 @@ counter() {
 	local name value number=0
 	while read -r name value; do
 		[ "$name" != "$2" ] || number=$value
-	done < <(state "$1" stats)
+	done <"/proc/${ANCHOR[$1]}/net/sluice/stats"
 	echo "$number"
 }
 

@@ -6,6 +6,7 @@
  *	netns add NAME...	with the loopback device up
  *	netns del NAME...	those that exist
  *	netns exec NAME COMMAND...
+ *	netns set NAME... PATH=VALUE...	files under /proc/sys
  *
  * exec changes the network namespace alone: /sys is still that of the caller's.
  */
@@ -61,10 +62,31 @@ static void del(const char *name)
 		die("netns: %s: %s", path, strerror(errno));
 }
 
+static void set(const char *name, char **settings)
+{
+	netns_enter(name);
+	for (; *settings; settings++) {
+		const char *value = strchr(*settings, '=');
+		char path[256];
+		int fd;
+
+		if (!value)
+			die("netns: \"%s\" is not PATH=VALUE", *settings);
+		snprintf(path, sizeof(path), "/proc/sys/%.*s", (int)(value - *settings), *settings);
+		value++;
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, value, strlen(value)) < 0)
+			die("netns: %s: %s", path, strerror(errno));
+		close(fd);
+	}
+}
+
 int main(int argc, char **argv)
 {
+	int settings = 2;
+
 	if (argc < 3)
-		die("netns: want add, del or exec, and a name");
+		die("netns: want add, del, exec or set, and a name");
 	if (!strcmp(argv[1], "exec") && argc > 3) {
 		netns_enter(argv[2]);
 		execvp(argv[3], argv + 3);
@@ -72,6 +94,13 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "add"))
 		prepare_folder();
+	if (!strcmp(argv[1], "set")) {
+		while (settings < argc && !strchr(argv[settings], '='))
+			settings++;
+		for (int i = 2; i < settings; i++)
+			set(argv[i], argv + settings);
+		return 0;
+	}
 	for (int i = 2; i < argc; i++) {
 		if (!strcmp(argv[1], "add"))
 			add(argv[i]);

@@ -3,7 +3,7 @@
  * stream: a flow that goes on while something happens to its path.
  *
  *	stream [--interval US] [--sport N] NETNS udp|tcp ADDRESS PORT
- *		sends numbered messages (5000 us apart) to an echo server until SIGTERM, waits up to
+ *		sends numbered messages (10000 us apart) to an echo server until SIGTERM, waits up to
  *		two seconds for answers still on their way and prints
  *			sent=N received=N lost=N gap_ms=N by=NAME retransmits=N
  *		lost: numbers never answered; gap_ms: longest time between two answers; by: who
@@ -209,7 +209,7 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 	struct sigaction sa = { .sa_handler = stop };
-	unsigned int interval = 5000;
+	unsigned int interval = 10000;
 	union address to;
 	int sport = 0, option;
 
