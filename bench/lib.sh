@@ -47,9 +47,10 @@ fail() {
 
 # result SCENARIO METRIC UNIT VALUE [KEY VALUE...]
 result() {
-	local text
-	printf -v text '"scenario": "%s", "system": "%s", "metric": "%s", "unit": "%s", "value": %s' \
-		"$1" "$SYSTEM" "$2" "$3" "$4"
+	local text command="bench/$SCENARIO $SYSTEM"
+	[ "$SCENARIO" != packets ] || command+=" $1"
+	printf -v text '"scenario": "%s", "system": "%s", "metric": "%s", "unit": "%s", "value": %s, "command": "%s"' \
+		"$1" "$SYSTEM" "$2" "$3" "$4" "$command"
 	shift 4
 	while [ $# != 0 ]; do
 		text+=", \"$1\": $2"
