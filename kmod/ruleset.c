@@ -51,7 +51,8 @@ bool sluice_rulesets_vanish(struct sluice_net *sn)
 	struct sluice_node *n;
 
 	list_for_each_entry(n, &sn->rulesets.dying, txn)
-		if (!sluice_ruleset_alive(sn, container_of(n, struct sluice_ruleset_entry, node)->id))
+		if (!sluice_ruleset_alive(sn,
+					  container_of(n, struct sluice_ruleset_entry, node)->id))
 			return true;
 	return false;
 }

@@ -30,7 +30,8 @@ static u32 vip_hash(const struct sluice_hash *h, const struct sluice_addr *addr,
 	return jhash2((__force const u32 *)addr->w, 4, h->seed);
 }
 
-static bool vip_is(const struct sluice_vip *vip, u32 hash, const struct sluice_addr *addr, u8 family)
+static bool vip_is(const struct sluice_vip *vip, u32 hash, const struct sluice_addr *addr,
+		   u8 family)
 {
 	return vip->link.hash == hash && vip->family == family &&
 	       sluice_addr_equal(&vip->addr, addr);
