@@ -116,7 +116,8 @@ static struct sluice_value complete_item(struct reading *r, const struct sluice_
 
 static void unpack(struct reading *r, const struct sluice_value *doc, unsigned int depth)
 {
-	const char *kind = sluice_value_text(doc, "kind"), *api = sluice_value_text(doc, "apiVersion");
+	const char *kind = sluice_value_text(doc, "kind"),
+		   *api = sluice_value_text(doc, "apiVersion");
 	const struct sluice_value *items = sluice_value_get(doc, "items");
 	size_t len = kind ? strlen(kind) : 0, i;
 

@@ -314,8 +314,8 @@ static bool key_text(struct yaml_reader *r, const yaml_event_t *e, struct sluice
 }
 
 /* The line of a key that is there twice. */
-static unsigned int line_of_key(const struct sluice_value_stack *stack, size_t base, const char *key,
-				unsigned int line)
+static unsigned int line_of_key(const struct sluice_value_stack *stack, size_t base,
+				const char *key, unsigned int line)
 {
 	for (; base < stack->n; base++)
 		if (!strcmp(stack->v[base].key, key) && stack->v[base].value.line > line)
@@ -387,8 +387,7 @@ static bool node(struct yaml_reader *r, const yaml_event_t *e, unsigned int dept
 				    (const char *)e->data.alias.anchor);
 		r->aliased += a->weight;
 		if (r->aliased > SLUICE_MANIFEST_MAX_ALIASED)
-			return fail(r, event_line(r, e),
-				    "aliases expand to more than %d values",
+			return fail(r, event_line(r, e), "aliases expand to more than %d values",
 				    SLUICE_MANIFEST_MAX_ALIASED);
 		*weight += a->weight;
 		*out = a->value;
@@ -418,9 +417,8 @@ static bool node(struct yaml_reader *r, const yaml_event_t *e, unsigned int dept
 }
 
 int sluice_yaml_read(struct sluice_arena *arena, const char *text, size_t len,
-		     unsigned int first_line,
-		     void (*fn)(void *ctx, const struct sluice_value *doc), void *ctx,
-		     unsigned int *err_line, struct sluice_err *err)
+		     unsigned int first_line, void (*fn)(void *ctx, const struct sluice_value *doc),
+		     void *ctx, unsigned int *err_line, struct sluice_err *err)
 {
 	SLUICE_ERR(own);
 	struct yaml_reader r = {

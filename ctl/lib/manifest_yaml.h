@@ -14,8 +14,7 @@
  * been handed on.
  */
 int sluice_yaml_read(struct sluice_arena *arena, const char *text, size_t len,
-		     unsigned int first_line,
-		     void (*fn)(void *ctx, const struct sluice_value *doc), void *ctx,
-		     unsigned int *err_line, struct sluice_err *err);
+		     unsigned int first_line, void (*fn)(void *ctx, const struct sluice_value *doc),
+		     void *ctx, unsigned int *err_line, struct sluice_err *err);
 
 #endif

@@ -258,7 +258,13 @@ static bool unexpected(struct json *j, const char *wanted)
 static size_t utf8_length(const unsigned char *p, size_t left)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0, i;
+	size_t n = *p < 0x80 ? 1 :
+		   *p < 0xc2 ? 0 :
+		   *p < 0xe0 ? 2 :
+		   *p < 0xf0 ? 3 :
+		   *p < 0xf5 ? 4 :
+			       0,
+	       i;
 	uint32_t c;
 
 	if (n < 2)

@@ -15,7 +15,8 @@
 #include "ctl/sluiced/log.h"
 
 #define SETTLE_MS 50
-#define PATIENCE 20 /* settlings that a file may stay open for writing before it is read all the same */
+#define PATIENCE \
+	20 /* settlings that a file may stay open for writing before it is read all the same */
 #define MAX_DEPTH 32
 
 #define CHANGES                                                                           \
@@ -171,7 +172,8 @@ static bool path_of(const struct watcher *w, const struct inotify_event *e, char
 static void take_event(struct watcher *w, const struct inotify_event *e)
 {
 	/* Others tell of half a file, which will be closed. */
-	bool half = !(e->mask & (IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_ATTRIB));
+	bool half =
+		!(e->mask & (IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_ATTRIB));
 	char path[PATH_MAX];
 
 	if (e->mask & IN_IGNORED) {

@@ -195,8 +195,7 @@ static void test_json(void)
 		ok(!json_loads(bad[i], JSON_REJECT_DUPLICATES, NULL), "as jansson does");
 	}
 	sluice_arena_clear(&arena);
-	is_json("{\"a\": 1,\n\"b\": [1,\n2,\n x]}",
-		"4: not JSON: a value expected near 'x]}'");
+	is_json("{\"a\": 1,\n\"b\": [1,\n2,\n x]}", "4: not JSON: a value expected near 'x]}'");
 }
 
 static void test_limits(void)
@@ -465,7 +464,8 @@ static void test_files(void)
 	write_file(".e.yaml", POD("k", "{app: '8'}"));
 	ok(!sluice_manifests_refresh_file(set, path, &done) && done, "a hidden file is none");
 	unlink(path);
-	ok(!sluice_manifests_refresh_file(set, "/etc/hostname", &done) && done, "nor is one elsewhere");
+	ok(!sluice_manifests_refresh_file(set, "/etc/hostname", &done) && done,
+	   "nor is one elsewhere");
 	ok(!sluice_manifests_refresh_file(set, folder, &done) && !done,
 	   "a folder takes a look at everything");
 
