@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
  * The plain packet: what nearly all packets are, and what can be read in a few steps. IPv4 without
- * options, or IPv6 without extension headers; whole, not a fragment; UDP, or TCP with none of SYN, FIN
- * and RST. Whatever is called plain here, the parser (packet.h) calls OK, and reads the same from it;
+ * options, or IPv6 without extension headers; whole, not a fragment; UDP, or TCP with ACK and neither
+ * SYN nor RST. Whatever is called plain here, the parser (packet.h) calls OK, and reads the same from it;
  * whatever is not is the parser's, which also says what is wrong with it.
  */
 #ifndef SLUICE_CORE_PLAIN_H
@@ -37,8 +37,7 @@ static __always_inline bool sluice_plain_l4(const __u8 *h, __u32 room, __u32 byt
 	n = (h[12] >> 4) * 4u;
 	pl->l4.flags = h[13];
 	if (n < 20 || n > bytes ||
-	    (pl->l4.flags & (SLUICE_TCP_SYN | SLUICE_TCP_FIN | SLUICE_TCP_RST | SLUICE_TCP_ACK)) !=
-		    SLUICE_TCP_ACK)
+	    (pl->l4.flags & (SLUICE_TCP_SYN | SLUICE_TCP_RST | SLUICE_TCP_ACK)) != SLUICE_TCP_ACK)
 		return false;
 	pl->l4.seq = sluice_load32(h + 4);
 	pl->l4.ack = sluice_load32(h + 8);

@@ -85,17 +85,15 @@ void sluice_conn_target(const struct sluice_conn *c, u8 dir, struct sluice_tuple
 
 struct sluice_conn *sluice_conn_find(struct sluice_conns *cs, const struct sluice_tuple *t, u8 *dir)
 {
+	struct sluice_key4 k4;
+	struct sluice_key6 k6;
+
 	if (t->family == SLUICE_IPV4) {
-		struct sluice_key4 k;
-
-		fill_key4(&k, t, 0);
-		return sluice_conn_find4(cs, &k, dir);
-	} else {
-		struct sluice_key6 k;
-
-		fill_key6(&k, t, 0);
-		return sluice_conn_find6(cs, &k, dir);
+		fill_key4(&k4, t, 0);
+		return sluice_conn_find4(cs, &k4, dir);
 	}
+	fill_key6(&k6, t, 0);
+	return sluice_conn_find6(cs, &k6, dir);
 }
 
 static size_t conn_size(u8 family)

@@ -134,8 +134,9 @@ static __always_inline void sluice_send_by(struct sluice_net *sn, struct sk_buff
 	sluice_count(sn, fast_uplink);
 	if (family == SLUICE_IPV4) {
 		IPCB(skb)->flags |= IPSKB_FORWARDED;
-		n = __ipv4_neigh_lookup_noref(dev, rt_nexthop(container_of(dst, struct rtable, dst),
-							      ip_hdr(skb)->daddr));
+		n = __ipv4_neigh_lookup_noref(
+			dev, (__force u32)rt_nexthop(container_of(dst, struct rtable, dst),
+						     ip_hdr(skb)->daddr));
 	} else {
 		n = __ipv6_neigh_lookup_noref(dev,
 					      rt6_nexthop(container_of(dst, struct rt6_info, dst),

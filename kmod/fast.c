@@ -6,9 +6,9 @@
  * Theory of operation
  * -------------------
  * Everything that could make a packet remarkable is looked at before anything is changed: a negative
- * entry, a stale generation, a state that this packet would change, a side that is not resolved, the
- * last hop, an MTU, a header shared with a clone. The first such thing ends the attempt: the packet
- * goes, untouched, to sluice_path(), which knows what to do, and is told which connection was found.
+ * entry, a stale generation, an answer that is the first, a side that is not resolved, the last hop,
+ * an MTU, a header shared with a clone. The first such thing ends the attempt: the packet goes,
+ * untouched, to sluice_path(), which knows what to do, and is told which connection was found.
  * So nothing here decides; and each packet that passes here would have passed there the same way.
  *
  * Worked example: pod 10.1.0.1 sends to service 10.96.0.1:80 by UDP, backend 10.1.0.2:9000, answered
@@ -16,7 +16,7 @@
  * it stores; the other side is pod 10.1.0.2, whose interface is up and large enough. Then: counted,
  * addresses and ports become the inverse of entry 1, one hop less, received by the pod.
  *
- * Why: under emulation this way takes some 500 instructions fewer than the general one's 1,300.
+ * Why: this way takes some 700 instructions, the general one 1,300.
  */
 #include "core/nat.h"
 #include "core/plain.h"
@@ -54,8 +54,7 @@ static __always_inline bool is_settled(struct sluice_device *d, const struct slu
 	if (c->policy_gen != sluice_policy_generation(sn))
 		return false;
 	if (proto == SLUICE_PROTO_TCP)
-		return state == SLUICE_STATE_TCP_ESTABLISHED &&
-		       (c->tcp[dir].flags & SLUICE_TCPDIR_SEEN);
+		return state != SLUICE_STATE_TCP_SYN_SENT;
 	if (dir == SLUICE_DIR_REPLY)
 		return state == SLUICE_STATE_REPLIED;
 	return !(bits & BIT(SLUICE_CONN_BIT_SERVICE)) ||
@@ -81,7 +80,22 @@ static __always_inline bool find_exit(struct sk_buff *skb, u8 family, struct slu
 	return false;
 }
 
-static __always_inline void take_in(struct sluice_conn *c, u8 dir, u8 proto,
+/* Apart, and by value: the common segment shall need no stack. */
+static noinline void advance(struct sluice_conns *cs, struct sluice_conn *c, u8 dir, u64 seq_ack,
+			     u64 len_win_flags)
+{
+	struct sluice_l4 l4 = {
+		.seq = seq_ack >> 32,
+		.ack = (u32)seq_ack,
+		.len = len_win_flags >> 32,
+		.win = (u16)(len_win_flags >> 16),
+		.flags = (u8)len_win_flags,
+	};
+
+	sluice_conn_advance(cs, c, dir, &l4);
+}
+
+static __always_inline void take_in(struct sluice_conns *cs, struct sluice_conn *c, u8 dir,
 				    const struct sluice_plain *pl, unsigned int len)
 {
 	u32 now = (u32)jiffies;
@@ -90,8 +104,14 @@ static __always_inline void take_in(struct sluice_conn *c, u8 dir, u8 proto,
 		WRITE_ONCE(c->last_seen, now);
 	c->packets[dir]++;
 	c->bytes[dir] += len;
-	if (proto == SLUICE_PROTO_TCP)
+	if (pl->proto != SLUICE_PROTO_TCP)
+		return;
+	if (likely(READ_ONCE(c->state) == SLUICE_STATE_TCP_ESTABLISHED &&
+		   !(pl->l4.flags & SLUICE_TCP_FIN) && (c->tcp[dir].flags & SLUICE_TCPDIR_SEEN)))
 		sluice_tcp_record(&c->tcp[dir], &pl->l4);
+	else
+		advance(cs, c, dir, (u64)pl->l4.seq << 32 | pl->l4.ack,
+			(u64)pl->l4.len << 32 | (u32)pl->l4.win << 16 | pl->l4.flags);
 }
 
 static __always_inline void send(struct sluice_net *sn, struct sk_buff *skb, u8 family,
@@ -187,7 +207,7 @@ static __always_inline bool pass(struct sluice_device *d, struct sk_buff *skb, u
 		return false;
 	if (!is_first)
 		sluice_count(d->sn, hits);
-	take_in(c, dir, pl->proto, pl, skb->len);
+	take_in(d->sn->conns, c, dir, pl, skb->len);
 	if (READ_ONCE(c->bits) & BIT(SLUICE_CONN_BIT_NAT)) {
 		if (family == SLUICE_IPV4)
 			translate4(skb, c, dir, pl->proto);

@@ -105,11 +105,13 @@ const char *sluice_value_text(const struct sluice_value *object, const char *key
 uint64_t sluice_value_hash(uint64_t seed, const struct sluice_value *v)
 {
 	uint64_t h, sum = 0;
+	uint8_t type;
 	size_t i;
 
 	if (!v)
 		return sluice_hash_text(seed, "absent");
-	h = sluice_hash_bytes(seed, &(uint8_t){ v->type }, 1);
+	type = v->type;
+	h = sluice_hash_bytes(seed, &type, 1);
 	switch (v->type) {
 	case SLUICE_VALUE_NULL:
 		return h;
