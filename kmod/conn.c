@@ -3,6 +3,7 @@
 #include <linux/random.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
+#include <slab_flags.h>
 
 #include "core/nat.h"
 #include "conn.h"
@@ -889,10 +890,13 @@ int sluice_conns_module_init(void)
 	get_random_bytes(hash_secret, sizeof(hash_secret));
 	hash_secret[0] |= 1;
 	hash_secret[1] |= 1;
-	sluice_conn_cache[0] = kmem_cache_create("sluice_conn4", SLUICE_CONN_SIZE4, 0, 0, NULL);
+	/* By themselves, so that /proc/slabinfo says what connections take. */
+	sluice_conn_cache[0] =
+		kmem_cache_create("sluice_conn4", SLUICE_CONN_SIZE4, 0, SLAB_NO_MERGE, NULL);
 	if (!sluice_conn_cache[0])
 		return -ENOMEM;
-	sluice_conn_cache[1] = kmem_cache_create("sluice_conn6", SLUICE_CONN_SIZE6, 0, 0, NULL);
+	sluice_conn_cache[1] =
+		kmem_cache_create("sluice_conn6", SLUICE_CONN_SIZE6, 0, SLAB_NO_MERGE, NULL);
 	if (!sluice_conn_cache[1]) {
 		kmem_cache_destroy(sluice_conn_cache[0]);
 		return -ENOMEM;
