@@ -380,6 +380,58 @@ static void test_budget(struct kunit *test)
 	free_net(sn);
 }
 
+static bool within_budget(struct sluice_net *sn)
+{
+	u32 i;
+
+	for (i = 0; i < 100 && sluice_conns_bytes(sn->conns) > sn->conns->budget; i++)
+		msleep(100);
+	return sluice_conns_bytes(sn->conns) <= sn->conns->budget;
+}
+
+/* A budget that is lowered holds within some seconds, though nothing is created; established ones stay. */
+static void test_budget_lowered(struct kunit *test)
+{
+	struct sluice_net *sn = make_net(test);
+	u32 made;
+
+	KUNIT_ASSERT_EQ(test, fill(sn, 0, 100, SLUICE_STATE_TCP_ESTABLISHED, &made), 0);
+	KUNIT_ASSERT_EQ(test, fill(sn, 1000, 300, SLUICE_STATE_UNREPLIED, &made), 0);
+	sn->conns->budget =
+		(u64)sluice_conns_buckets(sn->conns) * sizeof(void *) + 200 * SLUICE_CONN_SIZE4;
+	KUNIT_EXPECT_TRUE(test, within_budget(sn));
+	/* Not one too many goes, but for what the hash table may shrink by meanwhile. */
+	KUNIT_EXPECT_GE(test, atomic_read(&sn->conns->count), 200);
+	KUNIT_EXPECT_EQ(test, alive(sn, 0, 100), 100U);
+
+	/* Below what only established ones take: they stay, and nobody else comes in. */
+	sn->conns->budget = 1;
+	for (made = 0; made < 100 && atomic_read(&sn->conns->count) > 100; made++)
+		msleep(100);
+	KUNIT_EXPECT_EQ(test, alive(sn, 0, 100), 100U);
+	KUNIT_EXPECT_EQ(test, atomic_read(&sn->conns->count), 100);
+	KUNIT_EXPECT_EQ(test, fill(sn, 2000, 1, SLUICE_STATE_TCP_SYN_SENT, &made), -ENOSPC);
+	free_net(sn);
+}
+
+/* A table that grows while the budget is all but used up takes more than is left: connections make room. */
+static void test_budget_and_growth(struct kunit *test)
+{
+	struct sluice_net *sn = make_net(test);
+	u32 made, i, before = sluice_conns_buckets(sn->conns);
+	/* The last connections before 75 % of the IPv4 buckets are in use, two entries each. */
+	u32 n = READ_ONCE(sn->conns->ht[0].tbl->size) * 3 / 8;
+
+	sn->conns->budget = (u64)before * sizeof(void *) + (n + 20) * SLUICE_CONN_SIZE4;
+	KUNIT_ASSERT_EQ(test, fill(sn, 0, n + 20, SLUICE_STATE_UNREPLIED, &made), 0);
+	for (i = 0; i < 100 && sluice_conns_buckets(sn->conns) == before; i++)
+		msleep(100);
+	KUNIT_EXPECT_GT(test, sluice_conns_buckets(sn->conns), before);
+	KUNIT_EXPECT_TRUE(test, within_budget(sn));
+	KUNIT_EXPECT_LT(test, (u32)atomic_read(&sn->conns->count), n);
+	free_net(sn);
+}
+
 /* The worker ends what is over, while the case only waits. */
 static void test_expiry(struct kunit *test)
 {
@@ -725,6 +777,8 @@ static struct kunit_case cases[] = { KUNIT_CASE(test_both_sides),
 				     KUNIT_CASE(test_raced),
 				     KUNIT_CASE(test_denied),
 				     KUNIT_CASE(test_budget),
+				     KUNIT_CASE_SLOW(test_budget_lowered),
+				     KUNIT_CASE_SLOW(test_budget_and_growth),
 				     KUNIT_CASE_SLOW(test_expiry),
 				     KUNIT_CASE(test_advance_after_kill),
 				     KUNIT_CASE_SLOW(test_crowd),
