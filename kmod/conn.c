@@ -2,6 +2,7 @@
 #include <linux/mm.h>
 #include <linux/random.h>
 #include <linux/slab.h>
+#include <slab_flags.h>
 
 #include "core/nat.h"
 #include "conn.h"
@@ -198,6 +199,11 @@ static void conns_reap(struct sluice_conns *cs, struct hlist_head *dead)
 	}
 }
 
+static bool over_budget(struct sluice_conns *cs, size_t more)
+{
+	return sluice_conns_bytes(cs) + more > READ_ONCE(cs->budget);
+}
+
 /* Frees one connection's worth of memory, or says that there is nothing cheap left. */
 static bool conns_evict(struct sluice_conns *cs)
 {
@@ -295,10 +301,12 @@ static struct sluice_conn *conn_alloc(struct sluice_conns *cs, u8 family)
 {
 	size_t size = conn_size(family);
 	struct sluice_conn *c;
-	u64 used = atomic_long_read(&cs->bytes) + (u64)buckets(cs) * sizeof(void *);
 
-	/* What is evicted is freed after a grace period, but counts no longer. */
-	if (used + size > READ_ONCE(cs->budget) && !conns_evict(cs))
+	/*
+	 * One goes for one that comes; what is evicted is freed after a grace period, but counts no
+	 * longer. A table that has grown, or a budget that was lowered, is the worker's to make up for.
+	 */
+	if (over_budget(cs, size) && !conns_evict(cs))
 		return ERR_PTR(-ENOSPC);
 	c = kmem_cache_zalloc(sluice_conn_cache[sluice_family_index(family)],
 			      GFP_ATOMIC | __GFP_NOWARN);
@@ -460,9 +468,8 @@ void sluice_conn_deny(struct sluice_conns *cs, struct sluice_conn *c)
 	spin_unlock_bh(state_lock(cs, c));
 }
 
-static void expire(struct work_struct *work)
+static void expire(struct sluice_conns *cs)
 {
-	struct sluice_conns *cs = container_of(to_delayed_work(work), struct sluice_conns, expiry);
 	unsigned int cpu;
 
 	for (cpu = 0; cpu < nr_cpu_ids; cpu++) {
@@ -473,17 +480,45 @@ static void expire(struct work_struct *work)
 		do {
 			HLIST_HEAD(dead);
 
-			/* 64 at a time: the lock is held for some microseconds. */
 			rcu_read_lock();
-			looked = sluice_wheel_turn(cs->wheels[cpu], 64, &dead);
+			looked = sluice_wheel_turn(cs->wheels[cpu], SLUICE_WHEEL_BATCH, &dead);
 			local_bh_disable();
 			conns_reap(cs, &dead);
 			local_bh_enable();
 			rcu_read_unlock();
 			cond_resched();
-		} while (looked == 64);
+		} while (looked == SLUICE_WHEEL_BATCH);
 	}
-	queue_delayed_work(system_power_efficient_wq, &cs->expiry, HZ);
+}
+
+/*
+ * Evicts until the budget holds. Creations never add to what is over it, but growth of the hash table
+ * does, by a tenth (8 bytes a bucket, at 75 % load, beside 192 for two entries), and so does a lower budget.
+ */
+static void trim(struct sluice_conns *cs)
+{
+	bool more = true;
+
+	while (more && over_budget(cs, 0)) {
+		unsigned int n;
+
+		rcu_read_lock();
+		local_bh_disable();
+		for (n = 0; more && n < SLUICE_WHEEL_BATCH && over_budget(cs, 0); n++)
+			more = conns_evict(cs);
+		local_bh_enable();
+		rcu_read_unlock();
+		cond_resched();
+	}
+}
+
+static void maintain(struct work_struct *work)
+{
+	struct sluice_conns *cs = container_of(to_delayed_work(work), struct sluice_conns, worker);
+
+	expire(cs);
+	trim(cs);
+	queue_delayed_work(system_unbound_wq, &cs->worker, HZ);
 }
 
 struct walk {
@@ -756,8 +791,9 @@ int sluice_conns_init(struct sluice_net *sn)
 	err = rhashtable_init(&cs->ht[1], &sluice_params6);
 	if (err)
 		goto destroy4;
-	INIT_DELAYED_WORK(&cs->expiry, expire);
-	queue_delayed_work(system_power_efficient_wq, &cs->expiry, HZ);
+	/* Unbound: it may have much to do, and no CPU's other work shall wait for it. */
+	INIT_DELAYED_WORK(&cs->worker, maintain);
+	queue_delayed_work(system_unbound_wq, &cs->worker, HZ);
 	sn->conns = cs;
 	return 0;
 
@@ -781,7 +817,7 @@ void sluice_conns_exit(struct sluice_net *sn)
 
 	if (!cs)
 		return;
-	cancel_delayed_work_sync(&cs->expiry);
+	cancel_delayed_work_sync(&cs->worker);
 	sluice_conns_flush(sn, &all);
 	WARN_ON(atomic_read(&cs->count));
 	sn->conns = NULL;
@@ -795,10 +831,13 @@ void sluice_conns_exit(struct sluice_net *sn)
 
 int sluice_conns_module_init(void)
 {
-	sluice_conn_cache[0] = kmem_cache_create("sluice_conn4", SLUICE_CONN_SIZE4, 0, 0, NULL);
+	/* By themselves, so that /proc/slabinfo says what connections take. */
+	sluice_conn_cache[0] =
+		kmem_cache_create("sluice_conn4", SLUICE_CONN_SIZE4, 0, SLAB_NO_MERGE, NULL);
 	if (!sluice_conn_cache[0])
 		return -ENOMEM;
-	sluice_conn_cache[1] = kmem_cache_create("sluice_conn6", SLUICE_CONN_SIZE6, 0, 0, NULL);
+	sluice_conn_cache[1] =
+		kmem_cache_create("sluice_conn6", SLUICE_CONN_SIZE6, 0, SLAB_NO_MERGE, NULL);
 	if (!sluice_conn_cache[1]) {
 		kmem_cache_destroy(sluice_conn_cache[0]);
 		return -ENOMEM;

@@ -24,6 +24,10 @@
  * freed after a grace period. There is no reference count: nobody keeps a connection outside an
  * RCU read section.
  *
+ * Memory: an IPv4 connection is 192 bytes, 195 with what a slab page leaves over, and two entries take 21 to 43
+ * bytes of buckets (75 to 37.5 % load): 231 measured at a million of them, everything included, where
+ * nf_conntrack without counters takes 284 (bench/table conn-bytes).
+ *
  * Expiry: see wheel.h. Budget: bytes of objects and buckets. At the budget, a new connection takes
  * the place of the one that is cheapest to lose (core/conntrack.h: closing, then unreplied, then
  * idle); when only established ones are left it is refused, with reason table-full.
@@ -169,7 +173,7 @@ static_assert(SLUICE_CONN_SIZE6 <= 256, "an IPv6 connection is at most 256 bytes
 struct sluice_conns {
 	struct rhashtable ht[2]; /* IPv4, IPv6 */
 	struct sluice_wheel **wheels; /* [nr_cpu_ids], NULL for CPUs that cannot be */
-	struct delayed_work expiry; /* every second */
+	struct delayed_work worker; /* every second: expiry, then what is over the budget */
 	struct sluice_net *sn;
 	atomic_long_t bytes; /* of objects */
 	atomic_t count;

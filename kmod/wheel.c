@@ -145,6 +145,12 @@ struct sluice_conn *sluice_wheel_victim(struct sluice_wheel *w, u8 evict)
 	struct sluice_conn *c = NULL;
 	unsigned int tries;
 
+	/*
+	 * Every CPU that creates at the budget asks the wheels of all others, class by class: without the
+	 * lock where there is nothing. One that is just being hung is missed, and found the next time.
+	 */
+	if (bitmap_empty(w->used[evict], SLUICE_WHEEL_SLOTS))
+		return NULL;
 	spin_lock_bh(&w->lock);
 	for (tries = 0; tries < 32; tries++) {
 		u32 from = (w->now + 1) % SLUICE_WHEEL_SLOTS;

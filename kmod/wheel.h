@@ -32,6 +32,9 @@
 
 #define SLUICE_WHEEL_SLOTS 256
 
+/* What the worker does at a stretch, with the lock or bottom halves off. */
+#define SLUICE_WHEEL_BATCH 64
+
 /*
  * wheel_slot of a connection that does not hang yet, or is off its wheel for good. Its wheel field may
  * by now link a list of the worker's, or be the rcu head that frees it, while a packet that found

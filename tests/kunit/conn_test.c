@@ -380,6 +380,58 @@ static void test_budget(struct kunit *test)
 	free_net(sn);
 }
 
+static bool within_budget(struct sluice_net *sn)
+{
+	u32 i;
+
+	for (i = 0; i < 100 && sluice_conns_bytes(sn->conns) > sn->conns->budget; i++)
+		msleep(100);
+	return sluice_conns_bytes(sn->conns) <= sn->conns->budget;
+}
+
+/* A budget that is lowered holds within some seconds, though nothing is created; established ones stay. */
+static void test_budget_lowered(struct kunit *test)
+{
+	struct sluice_net *sn = make_net(test);
+	u32 made;
+
+	KUNIT_ASSERT_EQ(test, fill(sn, 0, 100, SLUICE_STATE_TCP_ESTABLISHED, &made), 0);
+	KUNIT_ASSERT_EQ(test, fill(sn, 1000, 300, SLUICE_STATE_UNREPLIED, &made), 0);
+	sn->conns->budget =
+		(u64)sluice_conns_buckets(sn->conns) * sizeof(void *) + 200 * SLUICE_CONN_SIZE4;
+	KUNIT_EXPECT_TRUE(test, within_budget(sn));
+	/* Not one too many goes, but for what the hash table may shrink by meanwhile. */
+	KUNIT_EXPECT_GE(test, atomic_read(&sn->conns->count), 200);
+	KUNIT_EXPECT_EQ(test, alive(sn, 0, 100), 100U);
+
+	/* Below what only established ones take: they stay, and nobody else comes in. */
+	sn->conns->budget = 1;
+	for (made = 0; made < 100 && atomic_read(&sn->conns->count) > 100; made++)
+		msleep(100);
+	KUNIT_EXPECT_EQ(test, alive(sn, 0, 100), 100U);
+	KUNIT_EXPECT_EQ(test, atomic_read(&sn->conns->count), 100);
+	KUNIT_EXPECT_EQ(test, fill(sn, 2000, 1, SLUICE_STATE_TCP_SYN_SENT, &made), -ENOSPC);
+	free_net(sn);
+}
+
+/* A table that grows while the budget is all but used up takes more than is left: connections make room. */
+static void test_budget_and_growth(struct kunit *test)
+{
+	struct sluice_net *sn = make_net(test);
+	u32 made, i, before = sluice_conns_buckets(sn->conns);
+	/* The last connections before 75 % of the IPv4 buckets are in use, two entries each. */
+	u32 n = READ_ONCE(sn->conns->ht[0].tbl->size) * 3 / 8;
+
+	sn->conns->budget = (u64)before * sizeof(void *) + (n + 20) * SLUICE_CONN_SIZE4;
+	KUNIT_ASSERT_EQ(test, fill(sn, 0, n + 20, SLUICE_STATE_UNREPLIED, &made), 0);
+	for (i = 0; i < 100 && sluice_conns_buckets(sn->conns) == before; i++)
+		msleep(100);
+	KUNIT_EXPECT_GT(test, sluice_conns_buckets(sn->conns), before);
+	KUNIT_EXPECT_TRUE(test, within_budget(sn));
+	KUNIT_EXPECT_LT(test, (u32)atomic_read(&sn->conns->count), n);
+	free_net(sn);
+}
+
 /* The worker ends what is over, while the case only waits. */
 static void test_expiry(struct kunit *test)
 {
@@ -550,6 +602,131 @@ static void test_crowd_at_the_budget(struct kunit *test)
 	run_crowd(test, true);
 }
 
+/*
+ * Two packets that nobody knows, on two CPUs at once, of which each makes a connection: twice the same flow,
+ * or one from either end. Whoever loses is told, and finds the winner's connection on its own side of it:
+ * sluice_path() lets the loser's packet go on in that direction.
+ */
+struct duel {
+	struct sluice_net *sn;
+	u32 rounds;
+	bool ends; /* one from either end */
+	atomic_t arrived; /* at any meeting, ever */
+	struct {
+		struct sluice_tuple tuple;
+		bool won;
+		bool raced;
+		u8 dir; /* of the connection that the tuple finds when both are through; 9: none */
+	} side[2];
+	/* Counted by thread 0 alone. */
+	u32 raced;
+	u32 nobody;
+	u32 wrong;
+};
+
+struct duellist {
+	struct duel *duel;
+	u32 id;
+	u32 meetings;
+};
+
+static void meet(struct duellist *me)
+{
+	atomic_inc(&me->duel->arrived);
+	me->meetings += 2;
+	while ((u32)atomic_read(&me->duel->arrived) < me->meetings)
+		cond_resched();
+}
+
+static int duellist(void *arg)
+{
+	struct duellist *me = arg;
+	struct duel *d = me->duel;
+	u32 i;
+
+	for (i = 0; i < d->rounds; i++) {
+		typeof(&d->side[0]) mine = &d->side[me->id], other = &d->side[!me->id];
+		struct sluice_conn_init in;
+		struct sluice_tuple t;
+		struct sluice_conn *c;
+
+		make_tuple(&t, i & 1 ? SLUICE_IPV4 : SLUICE_IPV6, SLUICE_PROTO_UDP, i);
+		if (d->ends && me->id)
+			sluice_tuple_invert(&mine->tuple, &t);
+		else
+			mine->tuple = t;
+		make_init(&in, &mine->tuple, SLUICE_STATE_UNREPLIED, !d->ends);
+		meet(me);
+		c = create(d->sn, &in, &mine->raced);
+		mine->won = !IS_ERR(c) && !mine->raced;
+		meet(me);
+		mine->dir = 9;
+		rcu_read_lock();
+		sluice_conn_find(d->sn->conns, &mine->tuple, &mine->dir);
+		rcu_read_unlock();
+		meet(me);
+		if (me->id)
+			continue; /* and waits for the other one */
+		d->raced += mine->raced + other->raced;
+		d->nobody += !mine->won && !other->won;
+		d->wrong += mine->won && other->won;
+		d->wrong += (mine->won || mine->raced) + (other->won || other->raced) != 2;
+		d->wrong += (u32)atomic_read(&d->sn->conns->count) != mine->won + other->won;
+		if (mine->won || other->won) {
+			d->wrong += mine->dir != (mine->won || !d->ends ? 0 : 1);
+			d->wrong += other->dir != (other->won || !d->ends ? 0 : 1);
+		} else {
+			d->wrong += mine->dir != 9 || other->dir != 9;
+		}
+		kill(d->sn, &mine->tuple);
+	}
+	while (!kthread_should_stop())
+		msleep(1);
+	return 0;
+}
+
+static void run_duel(struct kunit *test, bool ends)
+{
+	struct duel *d = kunit_kzalloc(test, sizeof(*d), GFP_KERNEL);
+	struct duellist pair[2] = {};
+	struct task_struct *threads[2];
+	u32 i, cpu = cpumask_first(cpu_online_mask);
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+	KUNIT_ASSERT_NOT_NULL(test, d);
+	d->sn = make_net(test);
+	d->ends = ends;
+	d->rounds = 20000;
+	for (i = 0; i < 2; i++) {
+		pair[i].duel = d;
+		pair[i].id = i;
+		threads[i] = kthread_create(duellist, &pair[i], "sluice-duel/%u", i);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(threads[i]));
+		kthread_bind(threads[i], cpu);
+		cpu = cpumask_next(cpu, cpu_online_mask);
+	}
+	for (i = 0; i < 2; i++)
+		wake_up_process(threads[i]);
+	for (i = 0; i < 2; i++)
+		kthread_stop(threads[i]);
+	kunit_info(test, "%u of %u lost to the other, in %u rounds nobody won", d->raced, d->rounds,
+		   d->nobody);
+	KUNIT_EXPECT_EQ(test, d->wrong, 0U);
+	KUNIT_EXPECT_GT(test, d->raced, 0U);
+	free_net(d->sn);
+}
+
+static void test_same_flow_twice(struct kunit *test)
+{
+	run_duel(test, false);
+}
+
+static void test_both_ends_at_once(struct kunit *test)
+{
+	run_duel(test, true);
+}
+
 /* Each allocation of a creation fails once: an error, and as if nothing had been. */
 static void test_allocation_failures(struct kunit *test)
 {
@@ -600,10 +777,14 @@ static struct kunit_case cases[] = { KUNIT_CASE(test_both_sides),
 				     KUNIT_CASE(test_raced),
 				     KUNIT_CASE(test_denied),
 				     KUNIT_CASE(test_budget),
+				     KUNIT_CASE_SLOW(test_budget_lowered),
+				     KUNIT_CASE_SLOW(test_budget_and_growth),
 				     KUNIT_CASE_SLOW(test_expiry),
 				     KUNIT_CASE(test_advance_after_kill),
 				     KUNIT_CASE_SLOW(test_crowd),
 				     KUNIT_CASE_SLOW(test_crowd_at_the_budget),
+				     KUNIT_CASE_SLOW(test_same_flow_twice),
+				     KUNIT_CASE_SLOW(test_both_ends_at_once),
 				     KUNIT_CASE(test_allocation_failures),
 				     {} };
 
