@@ -199,9 +199,12 @@ static void conns_reap(struct sluice_conns *cs, struct hlist_head *dead)
 	}
 }
 
+/* Under RCU. */
 static bool over_budget(struct sluice_conns *cs, size_t more)
 {
-	return sluice_conns_bytes(cs) + more > READ_ONCE(cs->budget);
+	u64 bytes = atomic_long_read(&cs->bytes) + (u64)buckets(cs) * sizeof(void *);
+
+	return bytes + more > READ_ONCE(cs->budget);
 }
 
 /* Frees one connection's worth of memory, or says that there is nothing cheap left. */
@@ -499,7 +502,7 @@ static void trim(struct sluice_conns *cs)
 {
 	bool more = true;
 
-	while (more && over_budget(cs, 0)) {
+	while (more && sluice_conns_bytes(cs) > READ_ONCE(cs->budget)) {
 		unsigned int n;
 
 		rcu_read_lock();
