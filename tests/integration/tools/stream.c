@@ -3,8 +3,8 @@
  * stream: a flow that goes on while something happens to its path.
  *
  *	stream [--interval US] [--sport N] NETNS udp|tcp ADDRESS PORT
- *		sends numbered messages (10000 us apart) to an echo server until SIGTERM, waits up to
- *		two seconds for answers still on their way and prints
+ *		sends numbered messages (10000 us apart) to an echo server until SIGTERM, waits for
+ *		answers still on their way until two seconds were silent and prints
  *			sent=N received=N lost=N gap_ms=N by=NAME retransmits=N
  *		lost: numbers never answered; gap_ms: longest time between two answers; by: who
  *		answered last. A TCP connection that breaks ends it early with broken=WHY.
@@ -22,6 +22,7 @@
 
 #define MAX_MESSAGES (1u << 22)
 #define DRAIN_MS 2000
+#define NAP_MS 50
 
 static volatile sig_atomic_t stopping;
 
@@ -158,7 +159,8 @@ static int flow(int proto, const union address *to, uint16_t sport, unsigned int
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
 	struct timespec ts;
-	uint64_t next, now, end;
+	uint64_t next, now;
+	int quiet = 0;
 
 	f.fd = open_stream(proto, to, sport);
 	f.proto = proto;
@@ -169,7 +171,7 @@ static int flow(int proto, const union address *to, uint16_t sport, unsigned int
 	next = (uint64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 	while (!stopping && !f.broken && f.sent < MAX_MESSAGES) {
 		struct pollfd p = { f.fd, POLLIN, 0 };
-		struct timespec wait;
+		struct timespec wait = { 0 };
 
 		clock_gettime(CLOCK_MONOTONIC, &ts);
 		now = (uint64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
@@ -178,18 +180,24 @@ static int flow(int proto, const union address *to, uint16_t sport, unsigned int
 			/* A host that slept must not be answered by a burst. */
 			next = now - next > 10 * interval_us ? now + interval_us :
 							       next + interval_us;
-			continue;
 		}
-		wait.tv_sec = (next - now) / 1000000;
-		wait.tv_nsec = (next - now) % 1000000 * 1000;
-		if (ppoll(&p, 1, &wait, NULL) > 0)
+		/* Also when the next message is due already: what is never read would pass for lost. */
+		if (next > now) {
+			wait.tv_sec = (next - now) / 1000000;
+			wait.tv_nsec = (next - now) % 1000000 * 1000;
+		}
+		for (; !f.broken && ppoll(&p, 1, &wait, NULL) > 0; wait = (struct timespec){ 0 })
 			take(&f);
 	}
-	for (end = now_ms() + DRAIN_MS; !f.broken && f.received < f.sent && now_ms() < end;) {
+	/* Until a while of silence that we have lived through: see probe.c. */
+	while (!f.broken && f.received < f.sent && quiet < DRAIN_MS) {
 		struct pollfd p = { f.fd, POLLIN, 0 };
 
-		if (poll(&p, 1, 50) > 0)
+		quiet += NAP_MS;
+		if (poll(&p, 1, NAP_MS) > 0) {
 			take(&f);
+			quiet = 0;
+		}
 	}
 	if (proto == IPPROTO_TCP)
 		getsockopt(f.fd, IPPROTO_TCP, TCP_INFO, &info, &len);
