@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 
 #include "kmod/conn.h"
+#include "kmod/conn_hash.h"
 #include "kmod/conn_view.h"
 #include "kmod/net.h"
 #include "kmod/wheel.h"
