@@ -123,12 +123,14 @@ at_least() {
 	fi
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds; fails when the time is over.
+# wait_for SECONDS COMMAND...: until it succeeds; fails when it was tried ten times for each second. Tries, not
+# the clock: on a busy host a guest may stand still for most of a minute.
 wait_for() {
-	local end=$((SECONDS + $1 * SLOWER))
+	local tries=$(($1 * 10 * SLOWER))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $end ] || return 1
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || return 1
 		nap 0.1
 	done
 }
