@@ -174,7 +174,7 @@ static void test_both_sides(struct kunit *test)
  */
 static void test_oracle(struct kunit *test)
 {
-	const u32 flows = 4000, rounds = 24000;
+	const u32 flows = 5600, rounds = 24000;
 	struct sluice_net *sn = make_net(test);
 	unsigned long *alive = bitmap_zalloc(flows, GFP_KERNEL);
 	u32 i, n, count = 0, most = 0, wrong = 0, least, buckets;
