@@ -44,6 +44,15 @@ static __always_inline __u16 sluice_csum_apply(__u16 check, __u32 delta)
 	return (__u16)~sluice_csum_fold(sluice_csum_add((__u16)~check, delta));
 }
 
+/* What a change of both ports does to a checksum. */
+static __always_inline __u32 sluice_nat_port_delta(__be16 from_sport, __be16 from_dport,
+						   __be16 to_sport, __be16 to_dport)
+{
+	__u32 delta = sluice_csum_replace(0, (__force __u16)from_sport, (__force __u16)to_sport);
+
+	return sluice_csum_replace(delta, (__force __u16)from_dport, (__force __u16)to_dport);
+}
+
 /* Deltas of a packet that looks like "from" and shall look like "to". Same family. */
 static __always_inline void sluice_nat_delta(const struct sluice_tuple *from,
 					     const struct sluice_tuple *to,
@@ -58,9 +67,7 @@ static __always_inline void sluice_nat_delta(const struct sluice_tuple *from,
 		d->addr = sluice_csum_replace(d->addr, (__force __u32)from->dst.w[i],
 					      (__force __u32)to->dst.w[i]);
 	}
-	d->port = sluice_csum_replace(0, (__force __u16)from->sport, (__force __u16)to->sport);
-	d->port =
-		sluice_csum_replace(d->port, (__force __u16)from->dport, (__force __u16)to->dport);
+	d->port = sluice_nat_port_delta(from->sport, from->dport, to->sport, to->dport);
 }
 
 /*

@@ -63,25 +63,10 @@ void sluice_conn_tuple(const struct sluice_conn *c, u8 dir, struct sluice_tuple 
 
 void sluice_conn_target(const struct sluice_conn *c, u8 dir, struct sluice_tuple *t)
 {
-	t->family = c->family;
-	t->pad = 0;
-	if (c->family == SLUICE_IPV4) {
-		const struct sluice_key4 *k = &c->e4[!dir].key;
+	struct sluice_tuple other;
 
-		t->src = (struct sluice_addr){ .w = { k->dst } };
-		t->dst = (struct sluice_addr){ .w = { k->src } };
-		t->sport = k->dport;
-		t->dport = k->sport;
-		t->proto = k->proto;
-	} else {
-		const struct sluice_key6 *k = &c->e6[!dir].key;
-
-		memcpy(&t->src, k->dst, 16);
-		memcpy(&t->dst, k->src, 16);
-		t->sport = k->dport;
-		t->dport = k->sport;
-		t->proto = k->proto;
-	}
+	sluice_conn_tuple(c, !dir, &other);
+	sluice_tuple_invert(t, &other);
 }
 
 struct sluice_conn *sluice_conn_find(struct sluice_conns *cs, const struct sluice_tuple *t, u8 *dir)
@@ -118,9 +103,20 @@ u32 sluice_conns_buckets(struct sluice_conns *cs)
 	return n;
 }
 
+/* Under RCU. */
+static u64 used_bytes(struct sluice_conns *cs)
+{
+	return atomic_long_read(&cs->bytes) + (u64)buckets(cs) * sizeof(void *);
+}
+
 u64 sluice_conns_bytes(struct sluice_conns *cs)
 {
-	return atomic_long_read(&cs->bytes) + (u64)sluice_conns_buckets(cs) * sizeof(void *);
+	u64 bytes;
+
+	rcu_read_lock();
+	bytes = used_bytes(cs);
+	rcu_read_unlock();
+	return bytes;
 }
 
 void sluice_side_put(unsigned long side)
@@ -202,9 +198,7 @@ static void conns_reap(struct sluice_conns *cs, struct hlist_head *dead)
 /* Under RCU. */
 static bool over_budget(struct sluice_conns *cs, size_t more)
 {
-	u64 bytes = atomic_long_read(&cs->bytes) + (u64)buckets(cs) * sizeof(void *);
-
-	return bytes + more > READ_ONCE(cs->budget);
+	return used_bytes(cs) + more > READ_ONCE(cs->budget);
 }
 
 /* Frees one connection's worth of memory, or says that there is nothing cheap left. */
@@ -445,9 +439,7 @@ void sluice_conn_advance(struct sluice_conns *cs, struct sluice_conn *c, u8 dir,
 		WRITE_ONCE(c->last_seen, now);
 
 	if (proto == SLUICE_PROTO_TCP) {
-		if (likely(state == SLUICE_STATE_TCP_ESTABLISHED &&
-			   !(l4->flags & (SLUICE_TCP_SYN | SLUICE_TCP_FIN | SLUICE_TCP_RST)) &&
-			   (c->tcp[dir].flags & SLUICE_TCPDIR_SEEN))) {
+		if (likely(sluice_conn_only_records(c, state, dir, l4->flags))) {
 			sluice_tcp_record(&c->tcp[dir], l4);
 			return;
 		}

@@ -201,6 +201,14 @@ static inline u8 sluice_conn_proto(const struct sluice_conn *c)
 	return c->family == SLUICE_IPV4 ? c->e4[0].key.proto : c->e6[0].key.proto;
 }
 
+/* Does a TCP segment with these flags change no state, but only what has been sent? */
+static inline bool sluice_conn_only_records(const struct sluice_conn *c, u8 state, u8 dir, u8 flags)
+{
+	return state == SLUICE_STATE_TCP_ESTABLISHED &&
+	       !(flags & (SLUICE_TCP_SYN | SLUICE_TCP_FIN | SLUICE_TCP_RST)) &&
+	       (c->tcp[dir].flags & SLUICE_TCPDIR_SEEN);
+}
+
 /* The tuple of one direction, as packets of it arrive. */
 void sluice_conn_tuple(const struct sluice_conn *c, u8 dir, struct sluice_tuple *t);
 

@@ -106,8 +106,7 @@ static __always_inline void take_in(struct sluice_conns *cs, struct sluice_conn 
 	c->bytes[dir] += len;
 	if (pl->proto != SLUICE_PROTO_TCP)
 		return;
-	if (likely(READ_ONCE(c->state) == SLUICE_STATE_TCP_ESTABLISHED &&
-		   !(pl->l4.flags & SLUICE_TCP_FIN) && (c->tcp[dir].flags & SLUICE_TCPDIR_SEEN)))
+	if (likely(sluice_conn_only_records(c, READ_ONCE(c->state), dir, pl->l4.flags)))
 		sluice_tcp_record(&c->tcp[dir], &pl->l4);
 	else
 		advance(cs, c, dir, (u64)pl->l4.seq << 32 | pl->l4.ack,
@@ -124,32 +123,6 @@ static __always_inline void send(struct sluice_net *sn, struct sk_buff *skb, u8 
 		sluice_send_by(sn, skb, family, e->dst);
 }
 
-/* The checksum that covers the addresses; NULL: the sender left it out. */
-static __always_inline __sum16 *transport_check(struct sk_buff *skb, void *l4, u8 proto)
-{
-	struct udphdr *uh = l4;
-
-	if (proto == SLUICE_PROTO_TCP)
-		return &((struct tcphdr *)l4)->check;
-	return uh->check || skb->ip_summed == CHECKSUM_PARTIAL ? &uh->check : NULL;
-}
-
-static __always_inline void rewrite(struct sk_buff *skb, void *l4, u8 proto,
-				    const struct sluice_nat_delta *delta, __be16 sport,
-				    __be16 dport)
-{
-	__sum16 *check = transport_check(skb, l4, proto);
-	__be16 *ports = l4;
-
-	ports[0] = sport;
-	ports[1] = dport;
-	if (!check)
-		return;
-	sluice_update_check(skb, check, delta);
-	if (proto == SLUICE_PROTO_UDP && !*check)
-		*check = CSUM_MANGLED_0;
-}
-
 static __always_inline void translate4(struct sk_buff *skb, const struct sluice_conn *c, u8 dir,
 				       u8 proto)
 {
@@ -160,13 +133,11 @@ static __always_inline void translate4(struct sk_buff *skb, const struct sluice_
 	sluice_forget_sum(skb);
 	delta.addr = sluice_csum_replace(0, (__force u32)from->src, (__force u32)to->dst);
 	delta.addr = sluice_csum_replace(delta.addr, (__force u32)from->dst, (__force u32)to->src);
-	delta.port = sluice_csum_replace(0, (__force u16)from->sport, (__force u16)to->dport);
-	delta.port =
-		sluice_csum_replace(delta.port, (__force u16)from->dport, (__force u16)to->sport);
+	delta.port = sluice_nat_port_delta(from->sport, from->dport, to->dport, to->sport);
 	iph->saddr = to->dst;
 	iph->daddr = to->src;
 	iph->check = (__force __sum16)sluice_csum_apply((__force u16)iph->check, delta.addr);
-	rewrite(skb, iph + 1, proto, &delta, to->dport, to->sport);
+	sluice_translate_ports(skb, iph + 1, proto, &delta, to->dport, to->sport);
 }
 
 static __always_inline void translate6(struct sk_buff *skb, const struct sluice_conn *c, u8 dir,
@@ -185,12 +156,10 @@ static __always_inline void translate6(struct sk_buff *skb, const struct sluice_
 		delta.addr = sluice_csum_replace(delta.addr, (__force u32)from->dst[i],
 						 (__force u32)to->src[i]);
 	}
-	delta.port = sluice_csum_replace(0, (__force u16)from->sport, (__force u16)to->dport);
-	delta.port =
-		sluice_csum_replace(delta.port, (__force u16)from->dport, (__force u16)to->sport);
+	delta.port = sluice_nat_port_delta(from->sport, from->dport, to->dport, to->sport);
 	memcpy(&ip6->saddr, to->dst, 16);
 	memcpy(&ip6->daddr, to->src, 16);
-	rewrite(skb, ip6 + 1, proto, &delta, to->dport, to->sport);
+	sluice_translate_ports(skb, ip6 + 1, proto, &delta, to->dport, to->sport);
 }
 
 /* Everything but finding the connection. false: nothing has happened yet. */

@@ -16,17 +16,17 @@ static bool peer_is(const struct sluice_peer *p, const struct sluice_addr *addr,
 	return p->plen == plen && p->family == family && sluice_addr_equal(&p->addr, addr);
 }
 
-static const struct sluice_peer *find_exact(const struct sluice_hash *h, u32 revision,
-					    const struct sluice_addr *addr, u8 family, u8 plen)
+static const struct sluice_peer *find_exact6(const struct sluice_hash *h, u32 revision,
+					     const struct sluice_addr *addr, u8 plen)
 {
 	const struct sluice_buckets *b = sluice_hash_buckets(h);
-	u32 hash = peer_hash(h, addr, family, plen);
+	u32 hash = peer_hash(h, addr, SLUICE_IPV6, plen);
 	struct sluice_link *link;
 
 	sluice_hash_for_each(link, h, b, hash) {
 		const struct sluice_peer *p = container_of(link, struct sluice_peer, node.link);
 
-		if (link->hash == hash && peer_is(p, addr, family, plen) &&
+		if (link->hash == hash && peer_is(p, addr, SLUICE_IPV6, plen) &&
 		    sluice_node_visible(&p->node, revision))
 			return p;
 	}
@@ -88,7 +88,7 @@ static noinline u32 peer_class6(struct sluice_net *sn, u32 revision, const struc
 			const struct sluice_peer *p;
 
 			sluice_addr_mask(&masked, plen);
-			p = find_exact(&sn->peers.hash, revision, &masked, SLUICE_IPV6, plen);
+			p = find_exact6(&sn->peers.hash, revision, &masked, plen);
 			if (p)
 				return p->class;
 		}

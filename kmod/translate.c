@@ -67,26 +67,10 @@ int sluice_translate(struct sk_buff *skb, const struct sluice_packet *pkt,
 
 	l4 = skb_network_header(skb) + off;
 	switch (from->proto) {
-	case SLUICE_PROTO_TCP: {
-		struct tcphdr *th = l4;
-
-		th->source = to->sport;
-		th->dest = to->dport;
-		sluice_update_check(skb, &th->check, &d);
+	case SLUICE_PROTO_TCP:
+	case SLUICE_PROTO_UDP:
+		sluice_translate_ports(skb, l4, from->proto, &d, to->sport, to->dport);
 		break;
-	}
-	case SLUICE_PROTO_UDP: {
-		struct udphdr *uh = l4;
-
-		uh->source = to->sport;
-		uh->dest = to->dport;
-		if (uh->check || skb->ip_summed == CHECKSUM_PARTIAL) {
-			sluice_update_check(skb, &uh->check, &d);
-			if (!uh->check)
-				uh->check = CSUM_MANGLED_0; /* 0 would mean: no checksum */
-		}
-		break;
-	}
 	case SLUICE_PROTO_SCTP: {
 		struct sctphdr *sh = l4;
 

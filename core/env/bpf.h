@@ -13,10 +13,10 @@
 #define __force
 #endif
 
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 /* A function that is large, and called from several places. */
 #define sluice_outline static __always_inline
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define sluice_htons(x) ((__be16)__builtin_bswap16(x))
 #define sluice_ntohs(x) __builtin_bswap16(x)
 #define sluice_htonl(x) ((__be32)__builtin_bswap32(x))
