@@ -21,39 +21,13 @@
 #include <netinet/in.h>
 
 #include "../../tests/integration/tools/netns.h"
+#include "../../tests/integration/tools/wire.h"
 #include "mark.h"
 
 #define BATCH 64
 #define TCP_HEADER 20
 
 static unsigned char packet[sizeof(struct virtio_net_hdr) + ETH_HLEN + 65536];
-
-static void put16(unsigned char *p, unsigned int v)
-{
-	p[0] = v >> 8;
-	p[1] = v;
-}
-
-static void put32(unsigned char *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
-}
-
-static uint32_t sum(uint32_t sum, const void *bytes, size_t n)
-{
-	const unsigned char *p = bytes;
-
-	for (size_t i = 0; i + 1 < n; i += 2)
-		sum += p[i] << 8 | p[i + 1];
-	return sum;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16);
-}
 
 static uint32_t queue_seq(int fd, int queue)
 {
@@ -118,8 +92,8 @@ static size_t make_segment(int fd, const char *mac, size_t payload, bool gso)
 		ip[9] = IPPROTO_TCP;
 		memcpy(ip + 12, &src.in.sin_addr, 4);
 		memcpy(ip + 16, &dst.in.sin_addr, 4);
-		put16(ip + 10, ~fold(sum(0, ip, ip_len)));
-		pseudo = sum(pseudo, ip + 12, 8);
+		put16(ip + 10, ~sum_fold(sum_add(0, ip, ip_len)));
+		pseudo = sum_add(pseudo, ip + 12, 8);
 	} else {
 		ip_len = 40;
 		ip[0] = 0x60;
@@ -128,7 +102,7 @@ static size_t make_segment(int fd, const char *mac, size_t payload, bool gso)
 		ip[7] = 64;
 		memcpy(ip + 8, &src.in6.sin6_addr, 16);
 		memcpy(ip + 24, &dst.in6.sin6_addr, 16);
-		pseudo = sum(pseudo, ip + 8, 32);
+		pseudo = sum_add(pseudo, ip + 8, 32);
 	}
 	tcp = ip + ip_len;
 	put16(tcp, address_port(&src));
@@ -138,7 +112,7 @@ static size_t make_segment(int fd, const char *mac, size_t payload, bool gso)
 	tcp[12] = TCP_HEADER / 4 << 4;
 	tcp[13] = 0x18; /* PSH, ACK */
 	put16(tcp + 14, 500);
-	put16(tcp + 16, fold(pseudo));
+	put16(tcp + 16, sum_fold(pseudo));
 	memset(tcp + TCP_HEADER, 'x', payload);
 
 	vh->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;

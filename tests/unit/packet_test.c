@@ -47,6 +47,18 @@ static void ip4_check(uint8_t *h)
 	put16(h + 10, ~sum);
 }
 
+/* Makes the lengths right, and an IPv4 header's checksum; it is no fragment. */
+static void finish(struct built *b)
+{
+	if (b->tuple.family == SLUICE_IPV6) {
+		put16(b->data + 4, b->n - 40);
+	} else {
+		put16(b->data + 2, b->n);
+		put16(b->data + 6, 0);
+		ip4_check(b->data);
+	}
+}
+
 /* Extension headers of random kinds and lengths; returns the first one's number. */
 static uint8_t add_extensions(struct built *b, uint8_t proto, uint32_t count)
 {
@@ -395,13 +407,7 @@ static void test_icmp_errors(void)
 		embedded = in.l4_off + 8 + tap_below(in.n - in.l4_off - 8 + 1);
 		memcpy(h + 8, in.data, embedded);
 		out.n = l3 + 8 + embedded;
-		if (v6) {
-			put16(out.data + 4, out.n - 40);
-		} else {
-			put16(out.data + 2, out.n);
-			put16(out.data + 6, 0);
-			ip4_check(out.data);
-		}
+		finish(&out);
 		ret = parse(out.data, out.n, out.n, family, &pkt);
 		check(ret == SLUICE_PARSE_OK && pkt.flags == SLUICE_PACKET_ICMP_ERROR,
 		      "IPv%u: an error of type %u gives %d", family, h[0], ret);
@@ -524,13 +530,7 @@ static void test_icmp_errors_about_fragments(void)
 		embedded = 8 + tap_below(in.n - in.l4_off - 8 + 1);
 		memcpy(h + l4, in.data + in.l4_off, embedded);
 		out.n = l3 + l4 + embedded;
-		if (v6) {
-			put16(out.data + 4, out.n - 40);
-		} else {
-			put16(out.data + 2, out.n);
-			put16(out.data + 6, 0);
-			ip4_check(out.data);
-		}
+		finish(&out);
 		ret = parse(out.data, out.n, out.n, family, &pkt);
 		check(ret == SLUICE_PARSE_OK && pkt.flags == SLUICE_PACKET_ICMP_ERROR &&
 			      !memcmp(&pkt.inner, &in.tuple, sizeof(in.tuple)) &&

@@ -13,6 +13,7 @@
 #include <linux/if_packet.h>
 
 #include "netns.h"
+#include "wire.h"
 
 struct packet {
 	unsigned char bytes[2048];
@@ -27,34 +28,6 @@ struct options {
 	unsigned int sport, dport, flags, seq, ack, count, sweep, ident;
 };
 
-static void put16(unsigned char *p, unsigned int v)
-{
-	p[0] = v >> 8;
-	p[1] = v;
-}
-
-static void put32(unsigned char *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
-}
-
-static uint32_t sum_add(uint32_t sum, const unsigned char *p, size_t n)
-{
-	for (size_t i = 0; i + 1 < n; i += 2)
-		sum += p[i] << 8 | p[i + 1];
-	if (n & 1)
-		sum += p[n - 1] << 8;
-	return sum;
-}
-
-static uint16_t sum_fold(uint32_t sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
-
 /* IPv4 header checksum over the bytes as they are. */
 static void seal_ip(struct packet *p)
 {
@@ -63,7 +36,7 @@ static void seal_ip(struct packet *p)
 	if (p->family != AF_INET)
 		return;
 	put16(p->bytes + 10, 0);
-	put16(p->bytes + 10, sum_fold(sum_add(0, p->bytes, ihl)));
+	put16(p->bytes + 10, ~sum_fold(sum_add(0, p->bytes, ihl)));
 }
 
 /* Transport checksum of n bytes at p->l4, its field at offset at. */
@@ -80,7 +53,7 @@ static void seal_l4(struct packet *p, size_t n, size_t at)
 		sum = 0;
 	}
 	put16(p->bytes + p->l4 + at, 0);
-	put16(p->bytes + p->l4 + at, sum_fold(sum_add(sum, p->bytes + p->l4, n)));
+	put16(p->bytes + p->l4 + at, ~sum_fold(sum_add(sum, p->bytes + p->l4, n)));
 }
 
 /* An IP header for n bytes of protocol proto. */

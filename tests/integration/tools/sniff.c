@@ -16,17 +16,7 @@
 #include <linux/if_packet.h>
 
 #include "netns.h"
-
-static uint32_t sum_add(uint32_t sum, const unsigned char *p, size_t n)
-{
-	for (size_t i = 0; i + 1 < n; i += 2)
-		sum += p[i] << 8 | p[i + 1];
-	if (n & 1)
-		sum += p[n - 1] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
+#include "wire.h"
 
 static const char *checksum(const unsigned char *addrs, size_t naddrs, int proto,
 			    const unsigned char *l4, size_t n, bool offload)
@@ -39,7 +29,7 @@ static const char *checksum(const unsigned char *addrs, size_t naddrs, int proto
 		return "none"; /* IPv4 may go without */
 	sum = sum_add(proto + n, addrs, naddrs);
 	sum = sum_add(sum, l4, n);
-	return sum == 0xffff ? "good" : "bad";
+	return sum_fold(sum) == 0xffff ? "good" : "bad";
 }
 
 static void print_packet(const unsigned char *p, size_t len, bool offload)
