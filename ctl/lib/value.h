@@ -4,8 +4,8 @@
  *
  * A reader's tree, written once and read a few times: no reference counts, no hash table in each
  * object, the line beside each value, and all of it in an arena that is let go at once. That is why it is
- * not jansson, which speaks everywhere else: 12,500 rules of a policy are 5 MB as kubectl prints them,
- * of which jansson makes 400,000 allocations in 80 ms, and knows no lines; this takes 15.
+ * not jansson, which speaks everywhere else, and knows no lines: to load 50,000 services took 7.2 s of a
+ * processor with its values, and takes 1.7 s with these.
  *
  * Values belong to their arena. Text ends in a NUL, and has none inside; it is UTF-8.
  */
