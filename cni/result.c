@@ -271,7 +271,9 @@ bool cni_result_read_error(const char *text, size_t len, struct cni_failure *fai
 			json_integer_value(code) <= 0x7fffffff && msg;
 
 	if (is_error) {
-		cni_fail(failure, json_integer_value(code), "%s", msg);
+		/* An empty message would make ours an error object that says nothing. */
+		cni_fail(failure, json_integer_value(code), "%s",
+			 *msg ? msg : "the plugin's error has no message");
 		if (details && *details)
 			cni_failure_add(failure, "%s", details);
 	}
