@@ -3,7 +3,8 @@
  * The platform under core/. These four files hold the only #ifdefs of the folder.
  *
  * Each env file provides: the fixed-width types (__u8 .. __u64, __be16, __be32), bool, NULL,
- * __always_inline, sluice_outline, byte swaps, memcpy/memset/memcmp of constant size, sluice_ctz64().
+ * __always_inline, sluice_outline, byte swaps, memcpy/memset/memcmp of constant size, sluice_ctz64(),
+ * sluice_popcount64().
  */
 #ifndef SLUICE_CORE_ENV_H
 #define SLUICE_CORE_ENV_H

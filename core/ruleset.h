@@ -11,9 +11,10 @@
  * bit set in their AND, also ANDed with the mask of enforced rules, is the first rule that
  * matches. ICMP types take part as ports: key = type << 8 | code.
  *
- * Rows are interned: equal rows stand once. Each row begins with a summary, one bit for each
- * non-zero 64-bit word, so that empty words are never read: 12,500 rules are 196 words but
- * only 4 words of summary.
+ * Rows are interned: equal rows stand once. Each row begins with a summary, one bit for each 64-bit
+ * word of rules that is not 0, and stores those words alone: a row that has one bit among 12,500 rules
+ * is 5 words, not 200, and 12,500 such rows are 0.5 MB, not 20. Word w of a row is behind as many words
+ * as the summary has bits below bit w. The masks of enforced and staged rules are full, for they are.
  *
  * Actions: allow and deny end the walk. log notes the rule and goes on. pass goes on at the first
  * rule of the next tier, tiers[rule.tier]. When no rule is left, the default action of the
@@ -38,20 +39,21 @@
  *
  *     struct sluice_ruleset   header
  *     struct sluice_rule      rules[nrules]
- *     __u32                   tiers[SLUICE_TIERS]      index of the first rule behind each tier
- *     struct sluice_class_row classes[nclasses]        sorted by class, no duplicates
- *     struct sluice_port_row  ports[nports]            sorted by lo, disjoint, inclusive
- *     __u64                   rows[nrows][row_words]   summary words first, then nwords
+ *     __u64                   masks[SLUICE_MASKS][nwords]  enforced, staged
+ *     struct sluice_class_row classes[nclasses]            sorted by class, no duplicates
+ *     struct sluice_port_row  ports[nports]                sorted by lo, disjoint, inclusive
+ *     __u32                   rows[nrows]                  where each row stands: an offset, too
+ *     __u64                   words[]                      the rows: summary, then its non-zero words
  *
- * Rows 0..3 are fixed: default class row, default port row, enforced mask, staged mask. The
- * producer owns the blob until it is handed over; from then on it is immutable.
+ * Rows 0 and 1 are fixed: default class row, default port row. The producer owns the blob until it
+ * is handed over; from then on it is immutable.
  */
 #ifndef SLUICE_CORE_RULESET_H
 #define SLUICE_CORE_RULESET_H
 
 #include "verdict.h"
 
-#define SLUICE_RULESET_MAGIC 0x534c5231U /* "SLR1": the layout's version */
+#define SLUICE_RULESET_MAGIC 0x534c5232U /* "SLR2": the layout's version */
 
 #define SLUICE_MAX_RULES 65536U
 #define SLUICE_MAX_CLASSES 1048576U
@@ -90,9 +92,11 @@ enum sluice_action {
 
 #define SLUICE_ROW_CLASS_DEFAULT 0
 #define SLUICE_ROW_PORT_DEFAULT 1
-#define SLUICE_ROW_ENFORCED 2
-#define SLUICE_ROW_STAGED 3
-#define SLUICE_ROWS_FIXED 4
+#define SLUICE_ROWS_FIXED 2
+
+#define SLUICE_MASK_ENFORCED 0
+#define SLUICE_MASK_STAGED 1
+#define SLUICE_MASKS 2
 
 #define SLUICE_RULESET_HAS_STAGED 0x01 /* the staged mask differs from the enforced one */
 
@@ -106,15 +110,16 @@ struct sluice_ruleset {
 	__u32 nports;
 	__u32 nrows;
 	__u32 off_rules;
-	__u32 off_tiers;
+	__u32 off_masks;
 	__u32 off_classes;
 	__u32 off_ports;
 	__u32 off_rows;
 	__u8 default_action; /* SLUICE_ACTION_ALLOW or _DENY */
 	__u8 flags; /* SLUICE_RULESET_* */
 	__u16 pad;
+	__u32 tiers[SLUICE_TIERS]; /* index of the first rule behind each tier */
 };
-SLUICE_ASSERT_SIZE(struct sluice_ruleset, 56);
+SLUICE_ASSERT_SIZE(struct sluice_ruleset, 72);
 
 struct sluice_rule {
 	__u32 id; /* names the rule in events, /proc and trace; 0 is no rule */
@@ -162,9 +167,13 @@ sluice_ruleset_rules(const struct sluice_ruleset *rs)
 	return (const void *)((const char *)rs + rs->off_rules);
 }
 
-static __always_inline const __u32 *sluice_ruleset_tiers(const struct sluice_ruleset *rs)
+/* which: SLUICE_MASK_* */
+static __always_inline const __u64 *sluice_ruleset_mask(const struct sluice_ruleset *rs,
+							__u32 which)
 {
-	return (const void *)((const char *)rs + rs->off_tiers);
+	const __u64 *masks = (const void *)((const char *)rs + rs->off_masks);
+
+	return masks + which * rs->nwords;
 }
 
 static __always_inline const struct sluice_class_row *
@@ -179,16 +188,11 @@ sluice_ruleset_ports(const struct sluice_ruleset *rs)
 	return (const void *)((const char *)rs + rs->off_ports);
 }
 
-static __always_inline __u32 sluice_ruleset_row_words(const struct sluice_ruleset *rs)
-{
-	return rs->nsummary + rs->nwords;
-}
-
 static __always_inline const __u64 *sluice_ruleset_row(const struct sluice_ruleset *rs, __u32 row)
 {
-	const __u64 *rows = (const void *)((const char *)rs + rs->off_rows);
+	const __u32 *rows = (const void *)((const char *)rs + rs->off_rows);
 
-	return rows + (__u64)row * sluice_ruleset_row_words(rs);
+	return (const void *)((const char *)rs + rows[row]);
 }
 
 /*
@@ -223,32 +227,38 @@ static __always_inline __u32 sluice_ruleset_port_row(const struct sluice_ruleset
 	return n && p->lo <= key && key <= p->hi ? p->row : SLUICE_ROW_PORT_DEFAULT;
 }
 
-/* Index of the first bit >= from that is set in all three rows, or SLUICE_NO_RULE. */
+/* Index of the first bit >= from that is set in both rows and in the mask, or SLUICE_NO_RULE. */
 static __always_inline __u32 sluice_rows_first(const __u64 *a, const __u64 *b, const __u64 *mask,
 					       __u32 nsummary, __u32 nwords, __u32 from)
 {
-	__u32 s = from >> 12, w;
-	/* Words before the one that holds "from" are masked out of the first summary word. */
-	__u64 sum_keep = ~0ULL << ((from >> 6) & 63);
+	const __u64 *a_words = a + nsummary, *b_words = b + nsummary;
+	__u32 s = 0;
 
 	for (; s < nsummary && s < SLUICE_MAX_SUMMARY; s++) {
-		__u64 sum = a[s] & b[s] & mask[s] & sum_keep;
+		__u64 sum = a[s] & b[s];
 		__u32 i;
 
-		sum_keep = ~0ULL;
+		/* Words before the one that holds "from" are none of ours. */
+		if (s <= from >> 12)
+			sum &= s == from >> 12 ? ~0ULL << ((from >> 6) & 63) : 0;
 		for (i = 0; i < 64 && sum; i++) {
-			__u64 bits;
+			__u64 below = (sum & -sum) - 1, bits;
+			__u32 w = s * 64 + sluice_ctz64(sum);
 
-			w = s * 64 + sluice_ctz64(sum);
 			sum &= sum - 1;
 			if (w >= nwords)
 				break;
-			bits = a[nsummary + w] & b[nsummary + w] & mask[nsummary + w];
+			bits = a_words[sluice_popcount64(a[s] & below)] &
+			       b_words[sluice_popcount64(b[s] & below)] & mask[w];
 			if (w == from >> 6)
 				bits &= ~0ULL << (from & 63);
 			if (bits)
 				return w * 64 + sluice_ctz64(bits);
 		}
+		if (s + 1 == nsummary)
+			break;
+		a_words += sluice_popcount64(a[s]);
+		b_words += sluice_popcount64(b[s]);
 	}
 	return SLUICE_NO_RULE;
 }
@@ -259,7 +269,6 @@ static __always_inline void sluice_ruleset_walk(const struct sluice_ruleset *rs,
 						struct sluice_match *m)
 {
 	const struct sluice_rule *rules = sluice_ruleset_rules(rs);
-	const __u32 *tiers = sluice_ruleset_tiers(rs);
 	__u32 from = 0, step;
 
 	m->rule = SLUICE_NO_RULE;
@@ -284,7 +293,7 @@ static __always_inline void sluice_ruleset_walk(const struct sluice_ruleset *rs,
 			continue;
 		}
 		if (r->action == SLUICE_ACTION_PASS) {
-			from = tiers[r->tier & (SLUICE_TIERS - 1)];
+			from = rs->tiers[r->tier & (SLUICE_TIERS - 1)];
 			if (from <= i) /* a validated blob never gets here; never loop */
 				return;
 			continue;
@@ -317,11 +326,12 @@ sluice_outline void sluice_ruleset_classify(const struct sluice_ruleset *rs, __u
 	__u32 key = sluice_port_key(proto, port);
 	const __u64 *prow = sluice_ruleset_row(rs, sluice_ruleset_port_row(rs, key));
 
-	sluice_ruleset_walk(rs, crow, prow, sluice_ruleset_row(rs, SLUICE_ROW_ENFORCED), enforced);
+	sluice_ruleset_walk(rs, crow, prow, sluice_ruleset_mask(rs, SLUICE_MASK_ENFORCED),
+			    enforced);
 	if (!staged)
 		return;
 	if (rs->flags & SLUICE_RULESET_HAS_STAGED)
-		sluice_ruleset_walk(rs, crow, prow, sluice_ruleset_row(rs, SLUICE_ROW_STAGED),
+		sluice_ruleset_walk(rs, crow, prow, sluice_ruleset_mask(rs, SLUICE_MASK_STAGED),
 				    staged);
 	else
 		*staged = *enforced;
@@ -334,6 +344,30 @@ static inline bool sluice_ruleset_section_ok(__u32 size, __u32 off, __u64 count,
 	       (__u64)off + count * each <= size;
 }
 
+/* One row of a ruleset whose sections are known to be inside it. NULL, or what is wrong. */
+static inline const char *sluice_ruleset_validate_row(const struct sluice_ruleset *rs, __u32 off)
+{
+	const __u64 *row = (const void *)((const char *)rs + off);
+	__u32 s, w, stored = 0;
+
+	if (!sluice_ruleset_section_ok(rs->size, off, rs->nsummary, sizeof(*row)))
+		return "row lies outside the blob";
+	for (s = 0; s < rs->nsummary; s++)
+		stored += sluice_popcount64(row[s]);
+	if (!sluice_ruleset_section_ok(rs->size, off, rs->nsummary + stored, sizeof(*row)))
+		return "row lies outside the blob";
+	for (w = 0; w < stored; w++)
+		if (!row[rs->nsummary + w])
+			return "row stores a word that is empty";
+	if ((rs->nwords & 63) && row[rs->nsummary - 1] >> (rs->nwords & 63))
+		return "row has a bit behind its last rule";
+	w = rs->nwords - 1;
+	if ((rs->nrules & 63) && (row[w >> 6] >> (w & 63) & 1) &&
+	    row[rs->nsummary + stored - 1] >> (rs->nrules & 63))
+		return "row has a bit behind its last rule";
+	return NULL;
+}
+
 /*
  * Checks a blob of len bytes that nobody trusts: after this, classify() stays inside it and ends.
  * Returns NULL, or what is wrong, in words for the extended ack.
@@ -344,8 +378,9 @@ static inline const char *sluice_ruleset_validate(const void *blob, __u64 len)
 	const struct sluice_class_row *c;
 	const struct sluice_port_row *p;
 	const struct sluice_rule *r;
-	const __u32 *tiers;
-	__u32 i, w, tier = 0;
+	const char *wrong;
+	const __u32 *rows;
+	__u32 i, tier = 0;
 
 	if (len < sizeof(*rs) || len > SLUICE_MAX_RULESET_BYTES || rs->size != len)
 		return "ruleset size does not match its header";
@@ -362,16 +397,14 @@ static inline const char *sluice_ruleset_validate(const void *blob, __u64 len)
 	if ((rs->flags & ~SLUICE_RULESET_HAS_STAGED) || rs->pad)
 		return "ruleset has flags or padding that are not defined";
 	if (!sluice_ruleset_section_ok(rs->size, rs->off_rules, rs->nrules, sizeof(*r)) ||
-	    !sluice_ruleset_section_ok(rs->size, rs->off_tiers, SLUICE_TIERS, sizeof(__u32)) ||
+	    !sluice_ruleset_section_ok(rs->size, rs->off_masks, SLUICE_MASKS * rs->nwords,
+				       sizeof(__u64)) ||
 	    !sluice_ruleset_section_ok(rs->size, rs->off_classes, rs->nclasses, sizeof(*c)) ||
 	    !sluice_ruleset_section_ok(rs->size, rs->off_ports, rs->nports, sizeof(*p)) ||
-	    !sluice_ruleset_section_ok(rs->size, rs->off_rows,
-				       (__u64)rs->nrows * sluice_ruleset_row_words(rs),
-				       sizeof(__u64)))
+	    !sluice_ruleset_section_ok(rs->size, rs->off_rows, rs->nrows, sizeof(*rows)))
 		return "ruleset section lies outside the blob";
 
 	r = sluice_ruleset_rules(rs);
-	tiers = sluice_ruleset_tiers(rs);
 	for (i = 0; i < rs->nrules; i++) {
 		if (r[i].action >= SLUICE_ACTION_COUNT)
 			return "rule has an unknown action";
@@ -380,7 +413,7 @@ static inline const char *sluice_ruleset_validate(const void *blob, __u64 len)
 		if (r[i].tier >= SLUICE_TIERS || r[i].tier < tier)
 			return "rules are not ordered by tier";
 		tier = r[i].tier;
-		if (tiers[tier] <= i || tiers[tier] > rs->nrules)
+		if (rs->tiers[tier] <= i || rs->tiers[tier] > rs->nrules)
 			return "tier ends before one of its rules";
 	}
 	c = sluice_ruleset_classes(rs);
@@ -399,19 +432,15 @@ static inline const char *sluice_ruleset_validate(const void *blob, __u64 len)
 		if (p[i].lo > p[i].hi || (i && p[i].lo <= p[i - 1].hi))
 			return "port ranges are not sorted and disjoint";
 	}
+	for (i = 0; i < SLUICE_MASKS; i++)
+		if ((rs->nrules & 63) &&
+		    sluice_ruleset_mask(rs, i)[rs->nwords - 1] >> (rs->nrules & 63))
+			return "mask has a bit behind its last rule";
+	rows = (const void *)((const char *)rs + rs->off_rows);
 	for (i = 0; i < rs->nrows; i++) {
-		const __u64 *row = sluice_ruleset_row(rs, i);
-
-		for (w = 0; w < rs->nwords; w++) {
-			bool sum = row[w >> 6] >> (w & 63) & 1;
-
-			if (sum != !!row[rs->nsummary + w])
-				return "row summary does not match its words";
-		}
-		if ((rs->nwords & 63) && row[rs->nsummary - 1] >> (rs->nwords & 63))
-			return "row summary does not match its words";
-		if ((rs->nrules & 63) && row[rs->nsummary + rs->nwords - 1] >> (rs->nrules & 63))
-			return "row has a bit behind its last rule";
+		wrong = sluice_ruleset_validate_row(rs, rows[i]);
+		if (wrong)
+			return wrong;
 	}
 	return NULL;
 }

@@ -22,4 +22,9 @@ static __always_inline __u32 sluice_ctz64(__u64 x)
 	return __ffs64(x);
 }
 
+static __always_inline __u32 sluice_popcount64(__u64 x)
+{
+	return hweight64(x);
+}
+
 #endif

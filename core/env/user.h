@@ -30,4 +30,9 @@ static __always_inline __u32 sluice_ctz64(__u64 x)
 	return (__u32)__builtin_ctzll(x);
 }
 
+static __always_inline __u32 sluice_popcount64(__u64 x)
+{
+	return (__u32)__builtin_popcountll(x);
+}
+
 #endif

@@ -11,9 +11,8 @@
  * Example: rule 0 TCP 80, rule 1 TCP 80-90. Points 80 (+0 +1), 81 (-0), 91 (-1). Rows: 80 11b,
  * 81-90 10b.
  *
- * Rows are interned: equal ones stand once. With 12,500 rules a row has 196 words, nearly all of them 0,
- * and there may be as many rows as rules, 20 MB: so a row is hashed by its non-zero words alone, and
- * compared where it stands.
+ * Rows are interned: equal ones stand once. Each is packed (summary, then the words that are not 0)
+ * behind the last one; if one like it stands already, what was packed is dropped again.
  */
 #include "ctl/lib/ruleset_builder.h"
 
@@ -35,8 +34,10 @@ struct builder {
 	const struct sluice_build_rule *rules;
 	size_t n;
 	uint32_t nwords, nsummary;
-	uint64_t *rows; /* n_rows * (nsummary + nwords) */
-	uint64_t *hashes; /* of the words of each row */
+	uint64_t *words; /* the packed rows, one behind the other */
+	size_t n_words, cap_words;
+	size_t *starts; /* of each row in words, and of what follows the last one */
+	uint64_t *hashes; /* of each row */
 	size_t n_rows, cap_rows;
 	uint32_t *interned; /* index of a row plus one, 0: free; by its hash */
 	size_t n_interned; /* 0 or a power of two */
@@ -56,39 +57,40 @@ static void clear_bit(uint64_t *words, uint32_t bit)
 	words[bit >> 6] &= ~(1ULL << (bit & 63));
 }
 
-static uint64_t hash_row(const struct builder *b, const uint64_t *words)
+static size_t row_bytes(const struct builder *b, size_t row)
 {
-	uint64_t h = 0;
-	uint32_t w;
-
-	for (w = 0; w < b->nwords; w++)
-		if (words[w])
-			h = sluice_hash_bytes(h ^ w, &words[w], sizeof(*words));
-	return h;
+	return (b->starts[row + 1] - b->starts[row]) * sizeof(*b->words);
 }
 
-/* Where the row stands in the table, or would. */
-static uint32_t *find_row(const struct builder *b, const uint64_t *words, uint64_t hash)
+/* Where the row that was packed last stands in the table, or would. */
+static uint32_t *find_row(const struct builder *b)
 {
-	size_t each = b->nsummary + b->nwords, i = hash & (b->n_interned - 1);
+	uint64_t hash = b->hashes[b->n_rows];
+	size_t i = hash & (b->n_interned - 1);
 
 	for (; b->interned[i]; i = (i + 1) & (b->n_interned - 1)) {
 		uint32_t row = b->interned[i] - 1;
 
-		if (b->hashes[row] == hash &&
-		    (!b->nwords || !memcmp(b->rows + row * each + b->nsummary, words,
-					   b->nwords * sizeof(*words))))
+		if (b->hashes[row] == hash && row_bytes(b, row) == row_bytes(b, b->n_rows) &&
+		    !memcmp(b->words + b->starts[row], b->words + b->starts[b->n_rows],
+			    row_bytes(b, row)))
 			break;
 	}
 	return &b->interned[i];
 }
 
+/* Room for one more row of any content. */
 static void grow_rows(struct builder *b)
 {
-	size_t each = b->nsummary + b->nwords, i, k;
+	size_t i, k;
 
+	while (b->n_words + b->nsummary + b->nwords > b->cap_words)
+		b->cap_words = b->cap_words * 2 + 256;
+	b->words = sluice_realloc(b->words, b->cap_words, sizeof(*b->words));
+	if (b->n_rows < b->cap_rows)
+		return;
 	b->cap_rows = b->cap_rows * 2 + 8;
-	b->rows = sluice_realloc(b->rows, b->cap_rows, each * sizeof(*b->rows));
+	b->starts = sluice_realloc(b->starts, b->cap_rows + 1, sizeof(*b->starts));
 	b->hashes = sluice_realloc(b->hashes, b->cap_rows, sizeof(*b->hashes));
 	free(b->interned);
 	for (b->n_interned = 16; b->n_interned < 2 * b->cap_rows; b->n_interned *= 2)
@@ -102,46 +104,56 @@ static void grow_rows(struct builder *b)
 	}
 }
 
-/* Always a new row: the first four have fixed places. */
-static uint32_t append_row(struct builder *b, const uint64_t *words, uint64_t hash)
+/* Behind the last row, which is where starts[n_rows] points; not counted yet. */
+static void pack_row(struct builder *b, const uint64_t *dense)
 {
-	size_t each = b->nsummary + b->nwords;
 	uint64_t *row;
+	size_t n = b->nsummary;
 	uint32_t w;
 
-	if (b->n_rows == b->cap_rows)
+	if (b->n_rows == b->cap_rows || b->n_words + b->nsummary + b->nwords > b->cap_words)
 		grow_rows(b);
-	row = b->rows + b->n_rows * each;
+	row = b->words + b->n_words;
 	memset(row, 0, b->nsummary * sizeof(*row));
-	for (w = 0; w < b->nwords; w++)
-		if (words[w])
+	for (w = 0; w < b->nwords; w++) {
+		if (dense[w]) {
 			set_bit(row, w);
-	if (b->nwords)
-		memcpy(row + b->nsummary, words, b->nwords * sizeof(*row));
-	b->hashes[b->n_rows] = hash;
+			row[n++] = dense[w];
+		}
+	}
+	b->starts[b->n_rows] = b->n_words;
+	b->starts[b->n_rows + 1] = b->n_words + n;
+	b->hashes[b->n_rows] = sluice_hash_bytes(0, row, n * sizeof(*row));
+}
+
+/* Keeps what was packed last as a row. */
+static uint32_t keep_row(struct builder *b)
+{
+	b->n_words = b->starts[b->n_rows + 1];
 	return b->n_rows++;
 }
 
-static uint32_t intern_row(struct builder *b, const uint64_t *words)
+static uint32_t intern_row(struct builder *b, const uint64_t *dense)
 {
-	uint64_t hash = hash_row(b, words);
-	uint32_t *place = find_row(b, words, hash), row;
+	uint32_t *place;
 
-	if (*place)
-		return *place - 1;
-	row = append_row(b, words, hash);
-	/* The table may have grown. */
-	*find_row(b, words, hash) = row + 1;
-	return row;
+	pack_row(b, dense);
+	place = find_row(b);
+	if (!*place)
+		*place = keep_row(b) + 1;
+	return *place - 1;
 }
 
-static void fixed_row(struct builder *b, const uint64_t *words)
+/* Always a row of its own: the first ones have fixed places. */
+static void fixed_row(struct builder *b, const uint64_t *dense)
 {
-	uint64_t hash = hash_row(b, words);
-	uint32_t row = append_row(b, words, hash), *place = find_row(b, words, hash);
+	uint32_t *place;
 
+	pack_row(b, dense);
+	place = find_row(b);
 	if (!*place)
-		*place = row + 1;
+		*place = b->n_rows + 1;
+	keep_row(b);
 }
 
 static int compare_pairs(const void *x, const void *y)
@@ -253,19 +265,21 @@ static uint32_t align8(uint64_t n)
 	return (n + 7) & ~7ULL;
 }
 
-static struct sluice_ruleset *assemble(const struct builder *b, uint8_t default_action, bool staged,
-				       struct sluice_err *err)
+/* masks: enforced and staged, as they stand in the blob. */
+static struct sluice_ruleset *assemble(const struct builder *b, const uint64_t *masks,
+				       uint8_t default_action, bool staged, struct sluice_err *err)
 {
-	size_t each = (size_t)(b->nsummary + b->nwords) * sizeof(uint64_t), i;
 	uint64_t rules = sizeof(struct sluice_ruleset);
-	uint64_t tiers = align8(rules + b->n * sizeof(struct sluice_rule));
-	uint64_t classes = tiers + SLUICE_TIERS * sizeof(uint32_t);
+	uint64_t mask = align8(rules + b->n * sizeof(struct sluice_rule));
+	uint64_t classes = mask + SLUICE_MASKS * b->nwords * sizeof(*masks);
 	uint64_t ports = align8(classes + b->n_classes * sizeof(*b->classes));
 	uint64_t rows = align8(ports + b->n_ports * sizeof(*b->ports));
-	uint64_t size = rows + b->n_rows * each;
+	uint64_t words = align8(rows + b->n_rows * sizeof(uint32_t));
+	uint64_t size = words + b->n_words * sizeof(*b->words);
 	struct sluice_ruleset *rs;
 	struct sluice_rule *r;
-	uint32_t *t;
+	uint32_t *row;
+	size_t i;
 	int tier;
 
 	if (b->n_classes > SLUICE_MAX_CLASSES || b->n_ports > SLUICE_MAX_PORT_RANGES ||
@@ -286,7 +300,7 @@ static struct sluice_ruleset *assemble(const struct builder *b, uint8_t default_
 		.nports = b->n_ports,
 		.nrows = b->n_rows,
 		.off_rules = rules,
-		.off_tiers = tiers,
+		.off_masks = mask,
 		.off_classes = classes,
 		.off_ports = ports,
 		.off_rows = rows,
@@ -294,19 +308,23 @@ static struct sluice_ruleset *assemble(const struct builder *b, uint8_t default_
 		.flags = staged ? SLUICE_RULESET_HAS_STAGED : 0,
 	};
 	r = (struct sluice_rule *)((char *)rs + rules);
-	t = (uint32_t *)((char *)rs + tiers);
 	for (i = 0; i < b->n; i++) {
 		r[i] = (struct sluice_rule){ b->rules[i].id, b->rules[i].action, b->rules[i].tier,
 					     b->rules[i].flags, 0 };
 		for (tier = b->rules[i].tier; tier < SLUICE_TIERS; tier++)
-			t[tier] = i + 1;
+			rs->tiers[tier] = i + 1;
 	}
+	if (b->nwords)
+		memcpy((char *)rs + mask, masks, SLUICE_MASKS * b->nwords * sizeof(*masks));
 	if (b->n_classes)
 		memcpy((char *)rs + classes, b->classes, b->n_classes * sizeof(*b->classes));
 	if (b->n_ports)
 		memcpy((char *)rs + ports, b->ports, b->n_ports * sizeof(*b->ports));
-	if (each)
-		memcpy((char *)rs + rows, b->rows, b->n_rows * each);
+	row = (uint32_t *)((char *)rs + rows);
+	for (i = 0; i < b->n_rows; i++)
+		row[i] = words + b->starts[i] * sizeof(*b->words);
+	if (b->n_words)
+		memcpy((char *)rs + words, b->words, b->n_words * sizeof(*b->words));
 	return rs;
 }
 
@@ -342,15 +360,15 @@ int sluice_ruleset_build(const struct sluice_build_rule *rules, size_t n, uint8_
 	}
 	fixed_row(&b, any_class);
 	fixed_row(&b, any_port);
-	fixed_row(&b, enforced);
-	fixed_row(&b, staged);
 	build_classes(&b, any_class, scratch);
 	build_ports(&b, any_port, scratch);
-	*out = assemble(&b, default_action, has_staged, err);
+	/* enforced and staged stand one behind the other. */
+	*out = assemble(&b, enforced, default_action, has_staged, err);
 	free(b.interned);
 	free(any_class);
 	free(b.hashes);
-	free(b.rows);
+	free(b.words);
+	free(b.starts);
 	free(b.classes);
 	free(b.ports);
 	return *out ? 0 : -E2BIG;

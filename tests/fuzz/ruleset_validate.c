@@ -15,12 +15,25 @@
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 
-static bool bit(const struct sluice_ruleset *rs, uint32_t row, uint32_t i)
+static bool mask_bit(const struct sluice_ruleset *rs, uint32_t mask, uint32_t i)
 {
-	const uint64_t *words = (const uint64_t *)((const char *)rs + rs->off_rows) +
-				(size_t)row * (rs->nsummary + rs->nwords);
+	const uint64_t *words = (const uint64_t *)((const char *)rs + rs->off_masks);
 
-	return words[rs->nsummary + i / 64] >> (i % 64) & 1;
+	return words[mask * rs->nwords + i / 64] >> (i % 64) & 1;
+}
+
+/* Word by word: how many are stored before the one that has the bit? */
+static bool row_bit(const struct sluice_ruleset *rs, uint32_t row, uint32_t i)
+{
+	const uint32_t *rows = (const uint32_t *)((const char *)rs + rs->off_rows);
+	const uint64_t *words = (const uint64_t *)((const char *)rs + rows[row]);
+	uint32_t w, at = rs->nsummary;
+
+	for (w = 0; w < i / 64; w++)
+		at += words[w / 64] >> (w % 64) & 1;
+	if (!(words[w / 64] >> (w % 64) & 1))
+		return false;
+	return words[at] >> (i % 64) & 1;
 }
 
 static void naive(const struct sluice_ruleset *rs, uint32_t class, uint32_t key, uint32_t mask,
@@ -41,13 +54,13 @@ static void naive(const struct sluice_ruleset *rs, uint32_t class, uint32_t key,
 	m->rule = m->log = SLUICE_NO_RULE;
 	m->action = rs->default_action;
 	for (i = 0; i < rs->nrules; i++) {
-		if (!bit(rs, crow, i) || !bit(rs, prow, i) || !bit(rs, mask, i))
+		if (!row_bit(rs, crow, i) || !row_bit(rs, prow, i) || !mask_bit(rs, mask, i))
 			continue;
 		if (r[i].action == SLUICE_ACTION_LOG) {
 			if (m->log == SLUICE_NO_RULE)
 				m->log = i;
 		} else if (r[i].action == SLUICE_ACTION_PASS) {
-			i = sluice_ruleset_tiers(rs)[r[i].tier] - 1;
+			i = rs->tiers[r[i].tier] - 1;
 		} else {
 			m->rule = i;
 			m->rule_id = r[i].id;
@@ -66,12 +79,12 @@ static void ask(const struct sluice_ruleset *rs, uint32_t class, uint32_t key)
 	struct sluice_match e, s, want;
 
 	sluice_ruleset_classify(rs, class, (key >> 16) & 0xff, key & 0xffff, &e, &s);
-	naive(rs, class, key & 0xffffff, SLUICE_ROW_ENFORCED, &want);
+	naive(rs, class, key & 0xffffff, SLUICE_MASK_ENFORCED, &want);
 	if (e.rule != want.rule || e.action != want.action || e.log != want.log ||
 	    e.rule_id != want.rule_id)
 		abort();
 	naive(rs, class, key & 0xffffff,
-	      rs->flags & SLUICE_RULESET_HAS_STAGED ? SLUICE_ROW_STAGED : SLUICE_ROW_ENFORCED,
+	      rs->flags & SLUICE_RULESET_HAS_STAGED ? SLUICE_MASK_STAGED : SLUICE_MASK_ENFORCED,
 	      &want);
 	if (s.rule != want.rule || s.action != want.action)
 		abort();
@@ -146,7 +159,7 @@ static size_t fresh(uint8_t *data, size_t max_size, uint32_t seed)
 static void repair(uint8_t *data, size_t size)
 {
 	struct sluice_ruleset rs;
-	uint64_t i, words;
+	uint64_t i, at, v, sum, keep;
 	uint32_t w;
 
 	memcpy(&rs, data, sizeof(rs));
@@ -159,22 +172,36 @@ static void repair(uint8_t *data, size_t size)
 	rs.flags &= SLUICE_RULESET_HAS_STAGED;
 	rs.pad = 0;
 	memcpy(data, &rs, sizeof(rs));
-	words = rs.nwords + rs.nsummary;
-	if (!rs.nrules || (uint64_t)rs.off_rows + rs.nrows * words * 8 > size)
+	if (!rs.nrules || rs.off_masks + SLUICE_MASKS * rs.nwords * 8ULL > size ||
+	    rs.off_rows + rs.nrows * 4ULL > size)
 		return;
+	keep = rs.nrules % 64 ? (1ULL << (rs.nrules % 64)) - 1 : ~0ULL;
+	for (i = 0; i < SLUICE_MASKS; i++) {
+		at = rs.off_masks + ((i + 1) * rs.nwords - 1) * 8;
+		memcpy(&v, data + at, 8);
+		v &= keep;
+		memcpy(data + at, &v, 8);
+	}
+	/* At most 4 words of rules, so one of summary. */
 	for (i = 0; i < rs.nrows; i++) {
-		uint8_t *row = data + rs.off_rows + i * words * 8;
-		uint64_t sum = 0, v;
+		uint32_t row, stored = 0;
 
+		memcpy(&row, data + rs.off_rows + i * 4, 4);
+		if (size < 40 || row > size - 40)
+			continue;
+		memcpy(&sum, data + row, 8);
+		sum &= (1ULL << rs.nwords) - 1;
+		memcpy(data + row, &sum, 8);
 		for (w = 0; w < rs.nwords; w++) {
-			memcpy(&v, row + (rs.nsummary + w) * 8, 8);
-			if (w == rs.nrules / 64)
-				v &= (1ULL << (rs.nrules % 64)) - 1;
-			memcpy(row + (rs.nsummary + w) * 8, &v, 8);
-			if (v)
-				sum |= 1ULL << w;
+			if (!(sum >> w & 1))
+				continue;
+			at = row + 8 + stored++ * 8;
+			memcpy(&v, data + at, 8);
+			if (w == rs.nwords - 1)
+				v &= keep;
+			v |= !v;
+			memcpy(data + at, &v, 8);
 		}
-		memcpy(row, &sum, 8);
 	}
 }
 

@@ -39,6 +39,8 @@ static void test_platform(struct kunit *test)
 	for (i = 0; i < 64; i++) {
 		KUNIT_EXPECT_EQ(test, sluice_ctz64(1ULL << i), i);
 		KUNIT_EXPECT_EQ(test, sluice_ctz64(~0ULL << i), i);
+		KUNIT_EXPECT_EQ(test, sluice_popcount64(~0ULL << i), 64 - i);
+		KUNIT_EXPECT_EQ(test, sluice_popcount64(1ULL << i), 1U);
 	}
 	KUNIT_EXPECT_EQ(test, (__force u16)sluice_htons(0x1234), (__force u16)htons(0x1234));
 	KUNIT_EXPECT_EQ(test, sluice_ntohl(htonl(0x12345678)), 0x12345678U);
@@ -48,15 +50,16 @@ static void test_platform(struct kunit *test)
 struct example {
 	struct sluice_ruleset head;
 	struct sluice_rule rules[3];
-	u32 tiers[SLUICE_TIERS];
+	u64 masks[SLUICE_MASKS];
 	struct sluice_class_row classes[2];
 	struct sluice_port_row ports[1];
-	u64 rows[8][2]; /* one word of summary, one of rules */
+	u32 rows[6];
+	u64 words[6][2]; /* one word of summary, one of rules */
 };
 
 static void example_init(struct example *x)
 {
-	static const u64 rows[8] = { 0x4, 0x6, 0x7, 0x7, 0x7, 0x6, 0x7, 0 };
+	static const u64 rows[6] = { 0x4, 0x6, 0x7, 0x6, 0x7, 0x1 };
 	u32 i;
 
 	memset(x, 0, sizeof(*x));
@@ -68,9 +71,9 @@ static void example_init(struct example *x)
 		.nsummary = 1,
 		.nclasses = 2,
 		.nports = 1,
-		.nrows = 8,
+		.nrows = 6,
 		.off_rules = offsetof(struct example, rules),
-		.off_tiers = offsetof(struct example, tiers),
+		.off_masks = offsetof(struct example, masks),
 		.off_classes = offsetof(struct example, classes),
 		.off_ports = offsetof(struct example, ports),
 		.off_rows = offsetof(struct example, rows),
@@ -80,13 +83,15 @@ static void example_init(struct example *x)
 		x->rules[i] = (struct sluice_rule){ .id = i + 1, .tier = SLUICE_TIER_POLICY };
 	x->rules[2].action = SLUICE_ACTION_DENY;
 	for (i = SLUICE_TIER_POLICY; i < SLUICE_TIERS; i++)
-		x->tiers[i] = 3;
-	x->classes[0] = (struct sluice_class_row){ .class = 5, .row = 4 };
-	x->classes[1] = (struct sluice_class_row){ .class = 6, .row = 5 };
-	x->ports[0] = (struct sluice_port_row){ .lo = 6 << 16 | 80, .hi = 6 << 16 | 80, .row = 6 };
-	for (i = 0; i < 8; i++) {
-		x->rows[i][0] = !!rows[i];
-		x->rows[i][1] = rows[i];
+		x->head.tiers[i] = 3;
+	x->classes[0] = (struct sluice_class_row){ .class = 5, .row = 2 };
+	x->classes[1] = (struct sluice_class_row){ .class = 6, .row = 3 };
+	x->ports[0] = (struct sluice_port_row){ .lo = 6 << 16 | 80, .hi = 6 << 16 | 80, .row = 4 };
+	x->masks[SLUICE_MASK_ENFORCED] = x->masks[SLUICE_MASK_STAGED] = 0x7;
+	for (i = 0; i < 6; i++) {
+		x->rows[i] = offsetof(struct example, words[i]);
+		x->words[i][0] = 1;
+		x->words[i][1] = rows[i];
 	}
 }
 
@@ -109,7 +114,7 @@ static void test_ruleset(struct kunit *test)
 	sluice_ruleset_classify(&x->head, 5, 6, 80, &m, NULL);
 	KUNIT_EXPECT_EQ(test, m.rule_id, 1U);
 
-	x->rows[4][1] |= 1ULL << 40;
+	x->words[2][1] |= 1ULL << 40;
 	KUNIT_EXPECT_NOT_NULL(test, sluice_ruleset_validate(x, sizeof(*x)));
 }
 

@@ -690,18 +690,21 @@ static int put_piece(u32 id, const void *blob, u32 size, u32 offset, u32 len, co
 	return err;
 }
 
-/* The smallest ruleset: no rule, four empty rows of no words. */
+/* The smallest ruleset: no rule, two empty rows of no words. */
 static u32 empty_ruleset(struct sluice_ruleset *rs, u8 default_action)
 {
-	u32 size = sizeof(*rs) + SLUICE_TIERS * sizeof(u32);
+	u32 size = sizeof(*rs) + SLUICE_ROWS_FIXED * sizeof(u32);
+	u32 *rows = (u32 *)(rs + 1), i;
 
 	memset(rs, 0, size);
 	rs->magic = SLUICE_RULESET_MAGIC;
 	rs->size = size;
 	rs->nrows = SLUICE_ROWS_FIXED;
-	rs->off_rules = rs->off_tiers = rs->off_classes = rs->off_ports = sizeof(*rs);
+	rs->off_rules = rs->off_masks = rs->off_classes = rs->off_ports = sizeof(*rs);
 	rs->off_rows = sizeof(*rs);
 	rs->default_action = default_action;
+	for (i = 0; i < SLUICE_ROWS_FIXED; i++)
+		rows[i] = size;
 	return size;
 }
 

@@ -135,10 +135,9 @@ static uint32_t blob_sort_unique(uint32_t *v, uint32_t n)
 	return k;
 }
 
-static void blob_set_bit(uint64_t *row, uint32_t nsummary, uint32_t bit)
+static void blob_set_bit(uint64_t *row, uint32_t bit)
 {
-	row[nsummary + bit / 64] |= 1ULL << (bit % 64);
-	row[bit / 64 / 64] |= 1ULL << (bit / 64 % 64);
+	row[bit / 64] |= 1ULL << (bit % 64);
 }
 
 /* The row equal to row nrows, if there is one; else that row itself stays. */
@@ -153,10 +152,25 @@ static uint32_t blob_intern(const uint64_t *rows, uint32_t *nrows, uint32_t word
 	return (*nrows)++;
 }
 
+/* Writes one row of nwords words as it stands in a blob; returns how many words it takes there. */
+static uint32_t blob_pack(uint64_t *to, const uint64_t *row, uint32_t nwords)
+{
+	uint32_t nsummary = (nwords + 63) / 64, n = nsummary, w;
+
+	memset(to, 0, nsummary * sizeof(*to));
+	for (w = 0; w < nwords; w++) {
+		if (!row[w])
+			continue;
+		to[w / 64] |= 1ULL << (w % 64);
+		to[n++] = row[w];
+	}
+	return n;
+}
+
 /*
  * The blob of these rules; free() it. Its allocation is exactly its size, so that the address
  * sanitizer sees the first byte read behind it. Rows are interned against all earlier ones, the
- * four fixed ones included.
+ * two fixed ones included.
  */
 __attribute__((unused)) static struct sluice_ruleset *blob_build(const struct blob_rules *in)
 {
@@ -164,12 +178,14 @@ __attribute__((unused)) static struct sluice_ruleset *blob_build(const struct bl
 	uint32_t *edges = calloc((size_t)in->n * BLOB_MAX_RANGES * 2 + 1, sizeof(*edges));
 	uint32_t nclasses = 0, nedges = 0, nports = 0, nrows = SLUICE_ROWS_FIXED;
 	uint32_t nwords = (in->n + 63) / 64, nsummary = (nwords + 63) / 64;
-	uint32_t words = nwords + nsummary, i, j, size, off = sizeof(struct sluice_ruleset);
+	uint32_t i, j, size, off = sizeof(struct sluice_ruleset);
+	uint64_t *rows, *masks, *packed;
 	bool has_staged = false;
+	size_t n_packed = 0;
 	struct sluice_port_row *ports;
 	struct sluice_class_row *crows;
 	struct sluice_ruleset *rs;
-	uint64_t *rows;
+	uint32_t *starts;
 
 	for (i = 0; i < in->n; i++) {
 		const struct blob_rule *r = &in->rules[i];
@@ -184,43 +200,44 @@ __attribute__((unused)) static struct sluice_ruleset *blob_build(const struct bl
 	nclasses = blob_sort_unique(classes, nclasses);
 	nedges = blob_sort_unique(edges, nedges);
 
-	rows = calloc(((size_t)SLUICE_ROWS_FIXED + nclasses + nedges + 1) * (words + 1),
+	rows = calloc(((size_t)SLUICE_ROWS_FIXED + nclasses + nedges + 1) * (nwords + 1),
 		      sizeof(*rows));
+	masks = calloc((size_t)SLUICE_MASKS * nwords + 1, sizeof(*masks));
 	ports = calloc(nedges + 1, sizeof(*ports));
 	crows = calloc(nclasses + 1, sizeof(*crows));
 	for (i = 0; i < in->n; i++) {
 		const struct blob_rule *r = &in->rules[i];
 
 		if (r->any_class)
-			blob_set_bit(rows + SLUICE_ROW_CLASS_DEFAULT * words, nsummary, i);
+			blob_set_bit(rows + SLUICE_ROW_CLASS_DEFAULT * nwords, i);
 		if (r->any_port)
-			blob_set_bit(rows + SLUICE_ROW_PORT_DEFAULT * words, nsummary, i);
+			blob_set_bit(rows + SLUICE_ROW_PORT_DEFAULT * nwords, i);
 		if (r->enforced)
-			blob_set_bit(rows + SLUICE_ROW_ENFORCED * words, nsummary, i);
+			blob_set_bit(masks + SLUICE_MASK_ENFORCED * nwords, i);
 		if (r->staged)
-			blob_set_bit(rows + SLUICE_ROW_STAGED * words, nsummary, i);
+			blob_set_bit(masks + SLUICE_MASK_STAGED * nwords, i);
 		has_staged |= r->enforced != r->staged;
 	}
 	for (j = 0; j < nclasses; j++) {
-		uint64_t *row = rows + (size_t)nrows * words;
+		uint64_t *row = rows + (size_t)nrows * nwords;
 
-		memset(row, 0, words * sizeof(*row));
+		memset(row, 0, nwords * sizeof(*row));
 		for (i = 0; i < in->n; i++)
 			if (blob_rule_has_class(&in->rules[i], classes[j]))
-				blob_set_bit(row, nsummary, i);
+				blob_set_bit(row, i);
 		crows[j].class = classes[j];
-		crows[j].row = blob_intern(rows, &nrows, words);
+		crows[j].row = blob_intern(rows, &nrows, nwords);
 	}
 	/* Between two edges no rule changes its mind. */
 	for (j = 0; j + 1 < nedges; j++) {
-		uint64_t *row = rows + (size_t)nrows * words;
+		uint64_t *row = rows + (size_t)nrows * nwords;
 		bool covered = false;
 		uint32_t k;
 
-		memset(row, 0, words * sizeof(*row));
+		memset(row, 0, nwords * sizeof(*row));
 		for (i = 0; i < in->n; i++) {
 			if (blob_rule_has_port(&in->rules[i], edges[j]))
-				blob_set_bit(row, nsummary, i);
+				blob_set_bit(row, i);
 			for (k = 0; k < in->rules[i].n_ranges; k++)
 				covered |= edges[j] >= in->rules[i].ranges[k].lo &&
 					   edges[j] <= in->rules[i].ranges[k].hi;
@@ -229,11 +246,20 @@ __attribute__((unused)) static struct sluice_ruleset *blob_build(const struct bl
 			continue;
 		ports[nports].lo = edges[j];
 		ports[nports].hi = edges[j + 1] - 1;
-		ports[nports++].row = blob_intern(rows, &nrows, words);
+		ports[nports++].row = blob_intern(rows, &nrows, nwords);
 	}
 
-	size = off + (in->n + 1) * sizeof(struct sluice_rule) + SLUICE_TIERS * sizeof(uint32_t) +
-	       nclasses * sizeof(*crows) + nports * sizeof(*ports) + nrows * words * sizeof(*rows);
+	packed = calloc((size_t)nrows * (nwords + nsummary) + 1, sizeof(*packed));
+	starts = calloc(nrows, sizeof(*starts));
+	for (i = 0; i < nrows; i++) {
+		starts[i] = n_packed * sizeof(*packed);
+		n_packed += blob_pack(packed + n_packed, rows + (size_t)i * nwords, nwords);
+	}
+
+	size = off + (in->n + 1) * sizeof(struct sluice_rule) +
+	       SLUICE_MASKS * nwords * sizeof(*masks) + nclasses * sizeof(*crows) +
+	       nports * sizeof(*ports) + (nrows + nrows % 2) * sizeof(*starts) +
+	       n_packed * sizeof(*packed);
 	rs = malloc(size);
 	memset(rs, 0, size);
 	rs->magic = SLUICE_RULESET_MAGIC;
@@ -248,14 +274,17 @@ __attribute__((unused)) static struct sluice_ruleset *blob_build(const struct bl
 	rs->flags = has_staged ? SLUICE_RULESET_HAS_STAGED : 0;
 	rs->off_rules = off;
 	off += in->n * sizeof(struct sluice_rule);
-	rs->off_tiers = off;
-	off += SLUICE_TIERS * sizeof(uint32_t);
+	rs->off_masks = off;
+	off += SLUICE_MASKS * nwords * sizeof(*masks);
 	rs->off_classes = off;
 	off += nclasses * sizeof(*crows);
 	rs->off_ports = off;
 	off += nports * sizeof(*ports);
-	/* The spare rule's room stands before the rows: a gap is legal, and the rows end the blob. */
-	rs->off_rows = size - nrows * words * (uint32_t)sizeof(*rows);
+	rs->off_rows = off;
+	/* The spare rule's room stands before the words: a gap is legal, and the words end the blob. */
+	off = size - n_packed * sizeof(*packed);
+	for (i = 0; i < nrows; i++)
+		((uint32_t *)((char *)rs + rs->off_rows))[i] = off + starts[i];
 
 	for (i = 0; i < in->n; i++) {
 		struct sluice_rule *r = (struct sluice_rule *)((char *)rs + rs->off_rules) + i;
@@ -266,14 +295,18 @@ __attribute__((unused)) static struct sluice_ruleset *blob_build(const struct bl
 		r->tier = in->rules[i].tier;
 		r->flags = in->rules[i].flags;
 		for (t = r->tier; t < SLUICE_TIERS; t++)
-			((uint32_t *)((char *)rs + rs->off_tiers))[t] = i + 1;
+			rs->tiers[t] = i + 1;
 	}
 	memcpy((char *)rs + rs->off_classes, crows, nclasses * sizeof(*crows));
 	memcpy((char *)rs + rs->off_ports, ports, nports * sizeof(*ports));
-	memcpy((char *)rs + rs->off_rows, rows, (size_t)nrows * words * sizeof(*rows));
+	memcpy((char *)rs + rs->off_masks, masks, SLUICE_MASKS * nwords * sizeof(*masks));
+	memcpy((char *)rs + off, packed, n_packed * sizeof(*packed));
 	free(classes);
 	free(edges);
 	free(rows);
+	free(masks);
+	free(packed);
+	free(starts);
 	free(ports);
 	free(crows);
 	return rs;

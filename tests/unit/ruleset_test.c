@@ -377,10 +377,11 @@ static struct sluice_ruleset *sample(uint32_t n)
 
 #define SECTION(rs, off, type) ((type *)((char *)(rs) + (rs)->off))
 #define RULES(rs) SECTION(rs, off_rules, struct sluice_rule)
-#define TIERS(rs) SECTION(rs, off_tiers, uint32_t)
 #define CLASSES(rs) SECTION(rs, off_classes, struct sluice_class_row)
 #define PORTS(rs) SECTION(rs, off_ports, struct sluice_port_row)
-#define ROWS(rs) SECTION(rs, off_rows, uint64_t)
+#define MASK(rs, which) (SECTION(rs, off_masks, uint64_t) + (rs)->nwords * (which))
+#define ROWS(rs) SECTION(rs, off_rows, uint32_t)
+#define ROW(rs, row) ((uint64_t *)((char *)(rs) + ROWS(rs)[row]))
 
 #define SIZE "ruleset size does not match its header"
 #define MAGIC "ruleset layout is not the one this build understands"
@@ -398,60 +399,81 @@ static struct sluice_ruleset *sample(uint32_t n)
 #define PORT_ROW "port range names a row that does not exist"
 #define PORT_ORDER "port ranges are not sorted and disjoint"
 #define PORT_PAD "port range has padding that is not zero"
-#define SUMMARY "row summary does not match its words"
+#define MASK_END "mask has a bit behind its last rule"
+#define ROW_OUTSIDE "row lies outside the blob"
+#define ROW_EMPTY "row stores a word that is empty"
 #define ROW_END "row has a bit behind its last rule"
 
+/* The last word of rules, in a row that stores it. */
+static uint64_t *last_word(struct sluice_ruleset *rs)
+{
+	uint32_t i, w;
+
+	for (i = 0; i < rs->nrows; i++) {
+		uint64_t *row = ROW(rs, i), *word = row;
+
+		for (w = 0; w < rs->nwords; w++)
+			word += row[0] >> w & 1;
+		if (row[0] >> (rs->nwords - 1) & 1)
+			return word;
+	}
+	abort();
+}
+
 /* One statement that spoils a good blob of 200 rules, and the words that refuse it. */
-#define SPOILS(X)                                                                         \
-	X("one byte more", rs->size++, SIZE)                                              \
-	X("one byte less", rs->size--, SIZE)                                              \
-	X("no size", rs->size = 0, SIZE)                                                  \
-	X("another layout", rs->magic++, MAGIC)                                           \
-	X("the other byte order", rs->magic = __builtin_bswap32(rs->magic), MAGIC)        \
-	X("one rule above the limit", rs->nrules = SLUICE_MAX_RULES + 1, COUNTS)          \
-	X("a count of rules that wraps", rs->nrules = ~0U, COUNTS)                        \
-	X("too many classes", rs->nclasses = SLUICE_MAX_CLASSES + 1, COUNTS)              \
-	X("too many port ranges", rs->nports = SLUICE_MAX_PORT_RANGES + 1, COUNTS)        \
-	X("too many rows", rs->nrows = SLUICE_MAX_ROWS + 1, COUNTS)                       \
-	X("less rows than the fixed ones", rs->nrows = 3, COUNTS)                         \
-	X("one word more", rs->nwords++, WORDS)                                           \
-	X("no summary", rs->nsummary = 0, WORDS)                                          \
-	X("64 rules more", rs->nrules += 64, WORDS)                                       \
-	X("pass as default", rs->default_action = SLUICE_ACTION_PASS, DEFAULT)            \
-	X("an unknown flag", rs->flags |= 2, FLAGS)                                       \
-	X("header padding", rs->pad = 1, FLAGS)                                           \
-	X("rules inside the header", rs->off_rules = 48, OUTSIDE)                         \
-	X("rules off alignment", rs->off_rules += 4, OUTSIDE)                             \
-	X("rules behind the end", rs->off_rules = (rs->size & ~7U) - 8, OUTSIDE)          \
-	X("rules at an offset that wraps", rs->off_rules = ~7U, OUTSIDE)                  \
-	X("tiers behind the end", rs->off_tiers = (rs->size & ~7U) - 8, OUTSIDE)          \
-	X("tiers off alignment", rs->off_tiers += 4, OUTSIDE)                             \
-	X("classes behind the end", rs->off_classes = rs->size & ~7U, OUTSIDE)            \
-	X("more classes than bytes", rs->nclasses = SLUICE_MAX_CLASSES, OUTSIDE)          \
-	X("ports behind the end", rs->off_ports = rs->size & ~7U, OUTSIDE)                \
-	X("more ports than bytes", rs->nports = SLUICE_MAX_PORT_RANGES, OUTSIDE)          \
-	X("rows behind the end", rs->off_rows += 8, OUTSIDE)                              \
-	X("one row more", rs->nrows++, OUTSIDE)                                           \
-	X("as many rows as there may be", rs->nrows = SLUICE_MAX_ROWS, OUTSIDE)           \
-	X("an unknown action", RULES(rs)[7].action = SLUICE_ACTION_COUNT, ACTION)         \
-	X("an unknown rule flag", RULES(rs)[7].flags |= 0x04, RULE_FLAGS)                 \
-	X("rule padding", RULES(rs)[7].pad = 1, RULE_FLAGS)                               \
-	X("an unknown tier", RULES(rs)[199].tier = SLUICE_TIERS, TIER_ORDER)              \
-	X("a tier out of order", RULES(rs)[0].tier = SLUICE_TIER_LAST, TIER_ORDER)        \
-	X("a tier that ends early", TIERS(rs)[3] = 199, TIER_END)                         \
-	X("a tier that ends late", TIERS(rs)[3] = 201, TIER_END)                          \
-	X("a tier that never starts", TIERS(rs)[RULES(rs)[0].tier] = 0, TIER_END)         \
-	X("a class's row", CLASSES(rs)[1].row = rs->nrows, CLASS_ROW)                     \
-	X("a class twice", CLASSES(rs)[1].class = CLASSES(rs)[0].class, CLASS_ORDER)      \
-	X("a class out of order", CLASSES(rs)[0].class = ~0U, CLASS_ORDER)                \
-	X("a port range's row", PORTS(rs)[1].row = rs->nrows, PORT_ROW)                   \
-	X("a range backwards", PORTS(rs)[0].lo = PORTS(rs)[0].hi + 1, PORT_ORDER)         \
-	X("ranges that touch", PORTS(rs)[1].lo = PORTS(rs)[0].hi, PORT_ORDER)             \
-	X("port padding", PORTS(rs)[1].pad = 1, PORT_PAD)                                 \
-	X("a summary bit too few", ROWS(rs)[0] &= ROWS(rs)[0] - 1, SUMMARY)               \
-	X("a summary bit too many", ROWS(rs)[0] |= 1ULL << 4, SUMMARY)                    \
-	X("a word that became empty", ROWS(rs)[5 * SLUICE_ROW_ENFORCED + 1] = 0, SUMMARY) \
-	X("a bit behind the last rule", ROWS(rs)[5 * SLUICE_ROW_ENFORCED + 4] |= 1ULL << 8, ROW_END)
+#define SPOILS(X)                                                                          \
+	X("one byte more", rs->size++, SIZE)                                               \
+	X("one byte less", rs->size--, SIZE)                                               \
+	X("no size", rs->size = 0, SIZE)                                                   \
+	X("another layout", rs->magic++, MAGIC)                                            \
+	X("the other byte order", rs->magic = __builtin_bswap32(rs->magic), MAGIC)         \
+	X("one rule above the limit", rs->nrules = SLUICE_MAX_RULES + 1, COUNTS)           \
+	X("a count of rules that wraps", rs->nrules = ~0U, COUNTS)                         \
+	X("too many classes", rs->nclasses = SLUICE_MAX_CLASSES + 1, COUNTS)               \
+	X("too many port ranges", rs->nports = SLUICE_MAX_PORT_RANGES + 1, COUNTS)         \
+	X("too many rows", rs->nrows = SLUICE_MAX_ROWS + 1, COUNTS)                        \
+	X("less rows than the fixed ones", rs->nrows = 1, COUNTS)                          \
+	X("one word more", rs->nwords++, WORDS)                                            \
+	X("no summary", rs->nsummary = 0, WORDS)                                           \
+	X("64 rules more", rs->nrules += 64, WORDS)                                        \
+	X("pass as default", rs->default_action = SLUICE_ACTION_PASS, DEFAULT)             \
+	X("an unknown flag", rs->flags |= 2, FLAGS)                                        \
+	X("header padding", rs->pad = 1, FLAGS)                                            \
+	X("rules inside the header", rs->off_rules = 48, OUTSIDE)                          \
+	X("rules off alignment", rs->off_rules += 4, OUTSIDE)                              \
+	X("rules behind the end", rs->off_rules = (rs->size & ~7U) - 8, OUTSIDE)           \
+	X("rules at an offset that wraps", rs->off_rules = ~7U, OUTSIDE)                   \
+	X("masks behind the end", rs->off_masks = (rs->size & ~7U) - 56, OUTSIDE)          \
+	X("masks off alignment", rs->off_masks += 4, OUTSIDE)                              \
+	X("classes behind the end", rs->off_classes = rs->size & ~7U, OUTSIDE)             \
+	X("more classes than bytes", rs->nclasses = SLUICE_MAX_CLASSES, OUTSIDE)           \
+	X("ports behind the end", rs->off_ports = rs->size & ~7U, OUTSIDE)                 \
+	X("more ports than bytes", rs->nports = SLUICE_MAX_PORT_RANGES, OUTSIDE)           \
+	X("rows behind the end", rs->off_rows = rs->size & ~7U, OUTSIDE)                   \
+	X("as many rows as there may be", rs->nrows = SLUICE_MAX_ROWS, OUTSIDE)            \
+	X("an unknown action", RULES(rs)[7].action = SLUICE_ACTION_COUNT, ACTION)          \
+	X("an unknown rule flag", RULES(rs)[7].flags |= 0x04, RULE_FLAGS)                  \
+	X("rule padding", RULES(rs)[7].pad = 1, RULE_FLAGS)                                \
+	X("an unknown tier", RULES(rs)[199].tier = SLUICE_TIERS, TIER_ORDER)               \
+	X("a tier out of order", RULES(rs)[0].tier = SLUICE_TIER_LAST, TIER_ORDER)         \
+	X("a tier that ends early", rs->tiers[3] = 199, TIER_END)                          \
+	X("a tier that ends late", rs->tiers[3] = 201, TIER_END)                           \
+	X("a tier that never starts", rs->tiers[RULES(rs)[0].tier] = 0, TIER_END)          \
+	X("a class's row", CLASSES(rs)[1].row = rs->nrows, CLASS_ROW)                      \
+	X("a class twice", CLASSES(rs)[1].class = CLASSES(rs)[0].class, CLASS_ORDER)       \
+	X("a class out of order", CLASSES(rs)[0].class = ~0U, CLASS_ORDER)                 \
+	X("a port range's row", PORTS(rs)[1].row = rs->nrows, PORT_ROW)                    \
+	X("a range backwards", PORTS(rs)[0].lo = PORTS(rs)[0].hi + 1, PORT_ORDER)          \
+	X("ranges that touch", PORTS(rs)[1].lo = PORTS(rs)[0].hi, PORT_ORDER)              \
+	X("port padding", PORTS(rs)[1].pad = 1, PORT_PAD)                                  \
+	X("a mask's bit behind the last rule", MASK(rs, 1)[3] |= 1ULL << 8, MASK_END)      \
+	X("a row inside the header", ROWS(rs)[2] = 8, ROW_OUTSIDE)                         \
+	X("a row off alignment", ROWS(rs)[2] += 4, ROW_OUTSIDE)                            \
+	X("a row behind the end", ROWS(rs)[2] = rs->size, ROW_OUTSIDE)                     \
+	X("a row that begins too late", ROWS(rs)[2] = rs->size - 8, ROW_OUTSIDE)           \
+	X("a row of more words than there are rules", ROW(rs, 0)[0] |= 1ULL << 4, ROW_END) \
+	X("a word that became empty", ROW(rs, 0)[1] = 0, ROW_EMPTY)                        \
+	X("a bit behind the last rule", *last_word(rs) |= 1ULL << 8, ROW_END)
 
 static void test_validate_names(void)
 {
