@@ -522,6 +522,20 @@ struct walk {
 	u32 killed;
 };
 
+/*
+ * Lets others run, at the first entry of a chain. The walk remembers its place there as a number of
+ * entries, which is wrong as soon as one of them is taken out, and would pass over what is left: it
+ * begins the chain anew.
+ */
+static void walk_give_way(struct rhashtable_iter *iter)
+{
+	rhashtable_walk_stop(iter);
+	cond_resched();
+	iter->p = NULL;
+	iter->skip = 0;
+	rhashtable_walk_start(iter);
+}
+
 /* Kills every connection that pick() wants. Process context. A resize may show one twice. */
 static void kill_matching(struct sluice_conns *cs, struct walk *walk)
 {
@@ -529,6 +543,7 @@ static void kill_matching(struct sluice_conns *cs, struct walk *walk)
 
 	for (i = 0; i < 2; i++) {
 		struct rhashtable_iter iter;
+		unsigned int chain = 0;
 		void *e;
 
 		rhashtable_walk_enter(&cs->ht[i], &iter);
@@ -539,6 +554,13 @@ static void kill_matching(struct sluice_conns *cs, struct walk *walk)
 
 			if (IS_ERR(e))
 				continue; /* -EAGAIN: the table was resized, it goes on */
+			if (iter.slot != chain) {
+				chain = iter.slot;
+				if (need_resched()) {
+					walk_give_way(&iter);
+					continue;
+				}
+			}
 			if (i == 0) {
 				dir = ((struct sluice_entry4 *)e)->key.dir;
 				c = sluice_conn_of4(e);
@@ -553,11 +575,6 @@ static void kill_matching(struct sluice_conns *cs, struct walk *walk)
 			local_bh_disable();
 			sluice_conn_kill(cs, c);
 			local_bh_enable();
-			if (need_resched()) {
-				rhashtable_walk_stop(&iter);
-				cond_resched();
-				rhashtable_walk_start(&iter);
-			}
 		}
 		rhashtable_walk_stop(&iter);
 		rhashtable_walk_exit(&iter);
