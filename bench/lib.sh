@@ -24,6 +24,7 @@ declare -A FLOOR	# what a generator costs by itself, by its name
 COST=			# of what was measured last
 SYSTEM=none		# what is up, and with how many services, rules and nodes
 SHAPE=
+COMMAND=		# that measures a result again, where it is not "bench/$SCENARIO $SYSTEM"
 
 finish() {
 	local status=$?
@@ -47,7 +48,7 @@ fail() {
 
 # result SCENARIO METRIC UNIT VALUE [KEY VALUE...]
 result() {
-	local text command="bench/$SCENARIO $SYSTEM"
+	local text command=${COMMAND:-bench/$SCENARIO $SYSTEM}
 	[ "$SCENARIO" != packets ] || command+=" $1"
 	printf -v text '"scenario": "%s", "system": "%s", "metric": "%s", "unit": "%s", "value": %s, "command": "%s"' \
 		"$1" "$SYSTEM" "$2" "$3" "$4" "$command"

@@ -2,10 +2,11 @@
 /*
  * pktgen: UDP packets from the kernel's packet generator, on a device of a network namespace.
  *
- *	pktgen NETNS DEVICE MAC SRC DST PORT COUNT [sport=N[-M]] [thread=N] [size=N]
+ *	pktgen NETNS DEVICE MAC SRC DST PORT COUNT [sport=N[-M]] [dport-last=N] [src-last=ADDRESS]
+ *		[dst-last=ADDRESS] [thread=N] [size=N]
  *
  * Sent to the Ethernet address MAC. With sport=N-M each packet has the next source port: as many
- * flows. IPv6 packets have a checksum (there, none would be invalid), which the far end of a veth
+ * flows. The same for the other words that name the last of a range, in IPv4; all of them count up together. IPv6 packets have a checksum (there, none would be invalid), which the far end of a veth
  * need not verify. Prints the nanoseconds that a packet took, with two decimals, and how many
  * packets went out. Under an instruction-counting clock a nanosecond is an instruction.
  */
@@ -55,6 +56,7 @@ static void print_result(const char *device)
 int main(int argc, char **argv)
 {
 	unsigned int sport = 1000, sport_last = 0, thread = 0, size = 100;
+	const char *src_last = NULL, *dst_last = NULL, *dport_last = NULL;
 	union address src, dst;
 	const char *six;
 
@@ -64,9 +66,15 @@ int main(int argc, char **argv)
 	address_parse(&src, argv[4], 0);
 	address_parse(&dst, argv[5], 0);
 	for (int i = 8; i < argc; i++) {
-		if (sscanf(argv[i], "sport=%u-%u", &sport, &sport_last) < 1 &&
-		    sscanf(argv[i], "thread=%u", &thread) != 1 &&
-		    sscanf(argv[i], "size=%u", &size) != 1)
+		if (!strncmp(argv[i], "src-last=", 9))
+			src_last = argv[i] + 9;
+		else if (!strncmp(argv[i], "dst-last=", 9))
+			dst_last = argv[i] + 9;
+		else if (!strncmp(argv[i], "dport-last=", 11))
+			dport_last = argv[i] + 11;
+		else if (sscanf(argv[i], "sport=%u-%u", &sport, &sport_last) < 1 &&
+			 sscanf(argv[i], "thread=%u", &thread) != 1 &&
+			 sscanf(argv[i], "size=%u", &size) != 1)
 			die("pktgen: unknown word \"%s\"", argv[i]);
 	}
 	if (sport_last < sport)
@@ -89,14 +97,14 @@ int main(int argc, char **argv)
 		command(argv[2], "dst6 %s", argv[5]);
 	} else {
 		command(argv[2], "src_min %s", argv[4]);
-		command(argv[2], "src_max %s", argv[4]);
+		command(argv[2], "src_max %s", src_last ?: argv[4]);
 		command(argv[2], "dst_min %s", argv[5]);
-		command(argv[2], "dst_max %s", argv[5]);
+		command(argv[2], "dst_max %s", dst_last ?: argv[5]);
 	}
 	command(argv[2], "udp_src_min %u", sport);
 	command(argv[2], "udp_src_max %u", sport_last);
 	command(argv[2], "udp_dst_min %s", argv[6]);
-	command(argv[2], "udp_dst_max %s", argv[6]);
+	command(argv[2], "udp_dst_max %s", dport_last ?: argv[6]);
 
 	int start = open(FOLDER "pgctrl", O_WRONLY | O_CLOEXEC);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ctl/lib/value.h"
 
-#include <math.h>
+#include <yajl/yajl_parse.h>
 
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/selector.h"
@@ -210,50 +210,85 @@ void sluice_value_take_object(struct sluice_arena *arena, struct sluice_value_st
 
 /* ---- JSON ---- */
 
-struct json {
-	struct sluice_arena *arena;
-	const char *p, *end;
+/* A list or an object that has begun and not ended. */
+struct open_value {
+	bool is_object;
 	unsigned int line;
-	unsigned int depth;
+	size_t base; /* of its items or members on the stack */
+	const char *key; /* of the member that comes next */
+	size_t key_len;
+};
+
+struct json {
+	yajl_handle yajl;
+	struct sluice_arena *arena;
 	struct sluice_value_stack stack;
+	struct open_value open[SLUICE_VALUE_MAX_DEPTH];
+	unsigned int depth;
+	const char *counted; /* up to here line is right */
+	const char *start;
+	unsigned int line;
+	struct sluice_value *out;
 	struct sluice_err *err;
 };
 
-__attribute__((format(printf, 2, 3))) static bool fail(struct json *j, const char *fmt, ...)
+/* Counts lines up to where the parser is: behind a token, and no token has a line feed inside. */
+static unsigned int count_lines(struct json *j)
 {
-	va_list ap;
+	const char *here = j->start + yajl_get_bytes_consumed(j->yajl), *eol;
 
-	va_start(ap, fmt);
-	sluice_err_vset(j->err, EINVAL, fmt, ap);
-	va_end(ap);
-	sluice_err_prefix(j->err, "not JSON");
-	return false;
-}
-
-/* The next character that is no white space; 0 at the end. A NUL in the text is none that JSON has. */
-static char look(struct json *j)
-{
-	for (; j->p < j->end; j->p++) {
-		switch (*j->p) {
-		case '\n':
-			j->line++;
-			continue;
-		case ' ':
-		case '\t':
-		case '\r':
-			continue;
-		}
-		return *j->p;
+	while (j->counted < here && (eol = memchr(j->counted, '\n', here - j->counted))) {
+		j->line++;
+		j->counted = eol + 1;
 	}
-	return 0;
+	return j->line;
 }
 
-static bool unexpected(struct json *j, const char *wanted)
+/* Where the next value belongs: an item, a member, or the whole. */
+static struct sluice_value *place(struct json *j)
 {
-	if (j->p >= j->end)
-		return fail(j, "it ends where %s should be", wanted);
-	return fail(j, "%s expected near '%.*s'", wanted,
-		    (int)(j->end - j->p < 16 ? j->end - j->p : 16), j->p);
+	const struct open_value *open = j->depth ? &j->open[j->depth - 1] : NULL;
+	struct sluice_member *m;
+
+	if (!open)
+		return j->out;
+	m = sluice_value_push(&j->stack);
+	m->key = open->key;
+	m->key_len = open->key_len;
+	return &m->value;
+}
+
+static struct sluice_value *put(struct json *j, enum sluice_value_type type)
+{
+	struct sluice_value *v = place(j);
+
+	v->type = type;
+	v->line = count_lines(j);
+	return v;
+}
+
+static int take_null(void *arg)
+{
+	put(arg, SLUICE_VALUE_NULL);
+	return true;
+}
+
+static int take_boolean(void *arg, int boolean)
+{
+	put(arg, SLUICE_VALUE_BOOLEAN)->boolean = boolean;
+	return true;
+}
+
+static int take_integer(void *arg, long long integer)
+{
+	put(arg, SLUICE_VALUE_INTEGER)->integer = integer;
+	return true;
+}
+
+static int take_real(void *arg, double real)
+{
+	put(arg, SLUICE_VALUE_REAL)->real = real;
+	return true;
 }
 
 /* How many bytes the UTF-8 sequence at p has; 0 if it is none: too long, a surrogate, beyond Unicode. */
@@ -282,319 +317,140 @@ static size_t utf8_length(const unsigned char *p, size_t left)
 	return c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : n;
 }
 
-static size_t put_utf8(char *out, uint32_t c)
+/* What yajl lets pass and others of us could not print: it looks at the shape of UTF-8 alone. */
+static bool check_text(struct json *j, const unsigned char *text, size_t len)
 {
-	if (c < 0x80) {
-		out[0] = c;
-		return 1;
-	}
-	if (c < 0x800) {
-		out[0] = 0xc0 | c >> 6;
-		out[1] = 0x80 | (c & 0x3f);
-		return 2;
-	}
-	if (c < 0x10000) {
-		out[0] = 0xe0 | c >> 12;
-		out[1] = 0x80 | (c >> 6 & 0x3f);
-		out[2] = 0x80 | (c & 0x3f);
-		return 3;
-	}
-	out[0] = 0xf0 | c >> 18;
-	out[1] = 0x80 | (c >> 12 & 0x3f);
-	out[2] = 0x80 | (c >> 6 & 0x3f);
-	out[3] = 0x80 | (c & 0x3f);
-	return 4;
-}
+	size_t i, n;
 
-static bool read_hex(struct json *j, uint32_t *out)
-{
-	int i;
-
-	*out = 0;
-	if (j->end - j->p < 4)
-		return fail(j, "it ends inside of a \\u escape");
-	for (i = 0; i < 4; i++) {
-		char c = *j->p++;
-
-		*out <<= 4;
-		if (c >= '0' && c <= '9')
-			*out |= c - '0';
-		else if ((c | 32) >= 'a' && (c | 32) <= 'f')
-			*out |= (c | 32) - 'a' + 10;
-		else
-			return fail(j, "a \\u escape takes four hexadecimal digits");
-	}
-	return true;
-}
-
-/* What stands behind a backslash. */
-static bool read_escape(struct json *j, char *out, size_t *n)
-{
-	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-	const char *known;
-	uint32_t c, low;
-
-	if (j->p >= j->end)
-		return fail(j, "it ends inside of a string");
-	known = *j->p ? strchr(from, *j->p) : NULL;
-	if (known) {
-		j->p++;
-		*out = to[known - from];
-		*n = 1;
-		return true;
-	}
-	if (*j->p++ != 'u')
-		return fail(j, "a backslash and '%c' mean nothing", j->p[-1]);
-	if (!read_hex(j, &c))
+	for (i = 0; i < len; i += n) {
+		n = text[i] ? utf8_length(text + i, len - i) : 0;
+		if (n)
+			continue;
+		sluice_err_set(j->err, EINVAL,
+			       text[i] ? "not JSON: a string is not UTF-8" :
+					 "not JSON: \\u0000 is not allowed");
 		return false;
-	if (c >= 0xd800 && c < 0xdc00) {
-		if (j->end - j->p < 2 || j->p[0] != '\\' || j->p[1] != 'u')
-			return fail(j, "half a surrogate pair");
-		j->p += 2;
-		if (!read_hex(j, &low))
-			return false;
-		if (low < 0xdc00 || low > 0xdfff)
-			return fail(j, "half a surrogate pair");
-		c = 0x10000 + ((c & 0x3ff) << 10) + (low & 0x3ff);
-	} else if (c >= 0xdc00 && c < 0xe000) {
-		return fail(j, "half a surrogate pair");
 	}
-	if (!c)
-		return fail(j, "\\u0000 is not allowed");
-	*n = put_utf8(out, c);
 	return true;
 }
 
-/* Behind the first quote. An escape is never shorter than what it means. */
-static bool read_string(struct json *j, const char **text, size_t *len)
+static int take_text(void *arg, const unsigned char *text, size_t len)
 {
-	const char *start = j->p, *p = start;
-	size_t used = 0;
-	char *out;
+	struct json *j = arg;
+	struct sluice_value *v;
 
-	/* Nearly always it holds nothing special. */
-	while (p < j->end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20 &&
-	       (unsigned char)*p < 0x80)
-		p++;
-	if (p < j->end && *p == '"') {
-		*text = sluice_arena_text(j->arena, start, p - start);
-		*len = p - start;
-		j->p = p + 1;
-		return true;
-	}
-	for (; p < j->end && *p != '"'; p++)
-		if (*p == '\\')
-			p++;
-	if (p >= j->end)
-		return fail(j, "it ends inside of a string");
-	out = sluice_arena_get(j->arena, p - start + 1);
-	while (*j->p != '"') {
-		unsigned char c = *j->p;
-		size_t n = 0;
-
-		if (c == '\\') {
-			j->p++;
-			if (!read_escape(j, out + used, &n))
-				return false;
-		} else {
-			if (c < 0x20)
-				return fail(j, "control character 0x%x in a string", c);
-			n = utf8_length((const unsigned char *)j->p, j->end - j->p);
-			if (!n)
-				return fail(j, "a string is not UTF-8");
-			memcpy(out + used, j->p, n);
-			j->p += n;
-		}
-		used += n;
-	}
-	j->p++;
-	out[used] = 0;
-	*text = out;
-	*len = used;
+	if (!check_text(j, text, len))
+		return false;
+	v = put(j, SLUICE_VALUE_TEXT);
+	v->text = sluice_arena_text(j->arena, (const char *)text, len);
+	v->n = len;
 	return true;
 }
 
-static bool is_digit(const char *p, const char *end)
+static int take_key(void *arg, const unsigned char *text, size_t len)
 {
-	return p < end && *p >= '0' && *p <= '9';
-}
+	struct json *j = arg;
+	struct open_value *open = &j->open[j->depth - 1];
 
-/* -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)? */
-static bool read_number(struct json *j, struct sluice_value *out)
-{
-	const char *start = j->p, *p = start;
-	bool real = false;
-	char *text;
-
-	if (*p == '-')
-		p++;
-	if (!is_digit(p, j->end) || (*p == '0' && is_digit(p + 1, j->end)))
-		return unexpected(j, "a value");
-	while (is_digit(p, j->end))
-		p++;
-	if (p < j->end && *p == '.') {
-		real = true;
-		if (!is_digit(++p, j->end))
-			return fail(j, "digits expected behind the point of a number");
-		while (is_digit(p, j->end))
-			p++;
-	}
-	if (p < j->end && (*p | 32) == 'e') {
-		real = true;
-		p++;
-		if (p < j->end && (*p == '-' || *p == '+'))
-			p++;
-		if (!is_digit(p, j->end))
-			return fail(j, "digits expected in the exponent of a number");
-		while (is_digit(p, j->end))
-			p++;
-	}
-	/* The text may end right behind it. */
-	text = sluice_arena_text(j->arena, start, p - start);
-	errno = 0;
-	if (real) {
-		out->type = SLUICE_VALUE_REAL;
-		out->real = strtod(text, NULL);
-		if (!isfinite(out->real))
-			return fail(j, "number %.40s is too big", text);
-	} else {
-		out->type = SLUICE_VALUE_INTEGER;
-		out->integer = strtoll(text, NULL, 10);
-		if (errno)
-			return fail(j, "number %.40s is too big", text);
-	}
-	j->p = p;
+	if (!check_text(j, text, len))
+		return false;
+	open->key = sluice_arena_text(j->arena, (const char *)text, len);
+	open->key_len = len;
 	return true;
 }
 
-static bool read_value(struct json *j, struct sluice_value *out);
-
-static bool read_list(struct json *j, struct sluice_value *out)
+static int open_value(struct json *j, bool is_object)
 {
-	size_t base = j->stack.n;
-
-	j->p++;
-	if (look(j) != ']') {
-		for (;;) {
-			struct sluice_value v = { 0 };
-
-			if (!read_value(j, &v))
-				return false;
-			sluice_value_push(&j->stack)->value = v;
-			if (look(j) == ']')
-				break;
-			if (look(j) != ',')
-				return unexpected(j, "',' or ']'");
-			j->p++;
-		}
-	}
-	j->p++;
-	sluice_value_take_list(j->arena, &j->stack, base, out);
-	return true;
-}
-
-static bool read_object(struct json *j, struct sluice_value *out)
-{
-	size_t base = j->stack.n;
-	const char *twice;
-
-	j->p++;
-	if (look(j) != '}') {
-		for (;;) {
-			struct sluice_member m = { 0 };
-
-			if (look(j) != '"')
-				return unexpected(j, "a key");
-			j->p++;
-			if (!read_string(j, &m.key, &m.key_len))
-				return false;
-			if (look(j) != ':')
-				return unexpected(j, "':'");
-			j->p++;
-			if (!read_value(j, &m.value))
-				return false;
-			*sluice_value_push(&j->stack) = m;
-			if (look(j) == '}')
-				break;
-			if (look(j) != ',')
-				return unexpected(j, "',' or '}'");
-			j->p++;
-		}
-	}
-	j->p++;
-	twice = sluice_value_duplicate(&j->stack, base);
-	if (twice)
-		return fail(j, "key \"%.80s\" is given twice", twice);
-	sluice_value_take_object(j->arena, &j->stack, base, out);
-	return true;
-}
-
-static bool is_word(const struct json *j, const char *word)
-{
-	size_t n = strlen(word);
-
-	return (size_t)(j->end - j->p) >= n && !memcmp(j->p, word, n);
-}
-
-static bool read_nested(struct json *j, struct sluice_value *out, bool object)
-{
-	bool good;
-
-	if (++j->depth > SLUICE_VALUE_MAX_DEPTH) {
+	if (j->depth == SLUICE_VALUE_MAX_DEPTH) {
 		sluice_err_set(j->err, EINVAL, "nested more than %d levels deep",
 			       SLUICE_VALUE_MAX_DEPTH);
 		return false;
 	}
-	good = object ? read_object(j, out) : read_list(j, out);
-	j->depth--;
-	return good;
+	j->open[j->depth++] = (struct open_value){ .is_object = is_object,
+						   .line = count_lines(j),
+						   .base = j->stack.n };
+	return true;
 }
 
-static bool read_value(struct json *j, struct sluice_value *out)
+static int open_object(void *arg)
 {
-	char c = look(j);
+	return open_value(arg, true);
+}
 
-	out->line = j->line;
-	switch (c) {
-	case '{':
-		return read_nested(j, out, true);
-	case '[':
-		return read_nested(j, out, false);
-	case '"':
-		j->p++;
-		out->type = SLUICE_VALUE_TEXT;
-		return read_string(j, &out->text, &out->n);
-	case 't':
-	case 'f':
-		out->type = SLUICE_VALUE_BOOLEAN;
-		out->boolean = c == 't';
-		if (!is_word(j, c == 't' ? "true" : "false"))
-			break;
-		j->p += c == 't' ? 4 : 5;
-		return true;
-	case 'n':
-		out->type = SLUICE_VALUE_NULL;
-		if (!is_word(j, "null"))
-			break;
-		j->p += 4;
-		return true;
-	case '-':
-	case '0' ... '9':
-		return read_number(j, out);
+static int open_list(void *arg)
+{
+	return open_value(arg, false);
+}
+
+static int close_value(void *arg)
+{
+	struct json *j = arg;
+	const struct open_value *open = &j->open[--j->depth];
+	struct sluice_value v = { .line = open->line };
+	const char *twice;
+
+	if (open->is_object) {
+		twice = sluice_value_duplicate(&j->stack, open->base);
+		if (twice) {
+			sluice_err_set(j->err, EINVAL, "not JSON: key \"%.80s\" is given twice",
+				       twice);
+			return false;
+		}
+		sluice_value_take_object(j->arena, &j->stack, open->base, &v);
+	} else {
+		sluice_value_take_list(j->arena, &j->stack, open->base, &v);
 	}
-	return unexpected(j, "a value");
+	*place(j) = v;
+	return true;
+}
+
+static const yajl_callbacks callbacks = {
+	.yajl_null = take_null,
+	.yajl_boolean = take_boolean,
+	.yajl_integer = take_integer,
+	.yajl_double = take_real,
+	.yajl_string = take_text,
+	.yajl_map_key = take_key,
+	.yajl_start_map = open_object,
+	.yajl_end_map = close_value,
+	.yajl_start_array = open_list,
+	.yajl_end_array = close_value,
+};
+
+/* What the parser says: "parse error: premature EOF" and a line feed. */
+static void fail(struct json *j)
+{
+	unsigned char *text;
+
+	if (sluice_err_is_set(j->err))
+		return;
+	text = sluice_alloc_check(yajl_get_error(j->yajl, 0, NULL, 0));
+	sluice_err_set(j->err, EINVAL, "not JSON: %.*s", (int)strcspn((char *)text, "\n"), text);
+	yajl_free_error(j->yajl, text);
 }
 
 int sluice_json_read(struct sluice_arena *arena, const char **p, const char *end,
 		     unsigned int *line, struct sluice_value *out, struct sluice_err *err)
 {
-	struct json j = { .arena = arena, .p = *p, .end = end, .line = *line, .err = err };
+	struct json j = {
+		.arena = arena, .counted = *p, .start = *p, .line = *line, .out = out, .err = err
+	};
 	bool good;
 
 	memset(out, 0, sizeof(*out));
-	good = read_value(&j, out);
-	*p = j.p;
-	*line = j.line;
+	j.yajl = sluice_alloc_check(yajl_alloc(&callbacks, NULL, &j));
+	yajl_config(j.yajl, yajl_allow_trailing_garbage, 1);
+	good = yajl_parse(j.yajl, (const unsigned char *)*p, end - *p) == yajl_status_ok;
+	*line = count_lines(&j);
+	*p += yajl_get_bytes_consumed(j.yajl);
+	if (good) {
+		/* A number at the end might have gone on. What is open is too short. */
+		j.start = j.counted = " "; /* which yajl adds */
+		good = yajl_complete_parse(j.yajl) == yajl_status_ok;
+	}
+	if (!good)
+		fail(&j);
+	yajl_free(j.yajl);
 	free(j.stack.v);
 	return good ? 0 : -EINVAL;
 }

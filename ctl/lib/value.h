@@ -3,9 +3,9 @@
  * The values of JSON, as manifests are read into them: JSON here, YAML in manifest_yaml.c.
  *
  * A reader's tree, written once and read a few times: no reference counts, no hash table in each
- * object, the line beside each value, and all of it in an arena that is let go at once. That is why it is
- * not jansson, which speaks everywhere else, and knows no lines: to load 50,000 services took 7.2 s of a
- * processor with its values, and takes 1.7 s with these.
+ * object, the line beside each value, and all of it in an arena that is let go at once. Parsing is
+ * libyaml's and yajl's, which both report events. docs/architecture.md says why it is not jansson, which
+ * speaks everywhere else.
  *
  * Values belong to their arena. Text ends in a NUL, and has none inside; it is UTF-8.
  */
@@ -90,7 +90,8 @@ void sluice_value_take_object(struct sluice_arena *arena, struct sluice_value_st
 
 /*
  * Reads the JSON value that *p begins with, after white space, and moves *p behind it and *line to
- * that place. EINVAL: *line is where the error is; the message does not name it.
+ * that place. EINVAL: *line is where the error is; the message does not name it. Integers have 64 bits,
+ * without the least one; half of a surrogate pair is read as "?".
  */
 int sluice_json_read(struct sluice_arena *arena, const char **p, const char *end,
 		     unsigned int *line, struct sluice_value *out, struct sluice_err *err);
