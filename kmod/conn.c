@@ -581,7 +581,8 @@ static void kill_matching(struct sluice_conns *cs, struct walk *walk)
 	}
 }
 
-static bool pick_device(const struct sluice_conn *c, const void *arg)
+/* Is one of its sides a pod whose interface is gone, or a route by a device that is no uplink (now)? */
+static bool pick_stranded(const struct sluice_conn *c, const void *arg)
 {
 	int i;
 
@@ -589,21 +590,29 @@ static bool pick_device(const struct sluice_conn *c, const void *arg)
 		unsigned long side = READ_ONCE(c->side[i]);
 		const void *p = (void *)(side & ~SLUICE_SIDE_MASK);
 
-		if ((side & SLUICE_SIDE_MASK) == SLUICE_SIDE_POD && p == arg)
+		if (sluice_side_gone(side))
 			return true;
 		if ((side & SLUICE_SIDE_MASK) == SLUICE_SIDE_ROUTE &&
-		    ((const struct dst_entry *)p)->dev == ((const struct sluice_device *)arg)->dev)
+		    !sluice_dev_is_uplink((struct sluice_net *)arg,
+					  READ_ONCE(((const struct dst_entry *)p)->dev)))
 			return true;
 	}
 	return false;
 }
 
-void sluice_conns_device_gone(struct sluice_net *sn, struct sluice_device *d)
+static void reap_stranded(struct work_struct *work)
 {
-	struct walk walk = { .pick = pick_device, .arg = d };
+	struct sluice_conns *cs = container_of(to_delayed_work(work), struct sluice_conns, reaper);
+	struct walk walk = { .pick = pick_stranded, .arg = cs->sn };
 
+	kill_matching(cs, &walk);
+}
+
+void sluice_conns_device_gone(struct sluice_net *sn)
+{
+	/* One walk for all that go together. */
 	if (sn->conns)
-		kill_matching(sn->conns, &walk);
+		queue_delayed_work(system_unbound_wq, &sn->conns->reaper, HZ / 10);
 }
 
 static bool pick_filter(const struct sluice_conn *c, const void *arg)
@@ -805,6 +814,7 @@ int sluice_conns_init(struct sluice_net *sn)
 		goto destroy4;
 	/* Unbound: it may have much to do, and no CPU's other work shall wait for it. */
 	INIT_DELAYED_WORK(&cs->worker, maintain);
+	INIT_DELAYED_WORK(&cs->reaper, reap_stranded);
 	queue_delayed_work(system_unbound_wq, &cs->worker, HZ);
 	sn->conns = cs;
 	return 0;
@@ -830,6 +840,7 @@ void sluice_conns_exit(struct sluice_net *sn)
 	if (!cs)
 		return;
 	cancel_delayed_work_sync(&cs->worker);
+	cancel_delayed_work_sync(&cs->reaper);
 	sluice_conns_flush(sn, &all);
 	WARN_ON(atomic_read(&cs->count));
 	sn->conns = NULL;

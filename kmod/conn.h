@@ -44,6 +44,7 @@
 #include "core/judge.h"
 #include "core/packet.h"
 #include "core/tuple.h"
+#include "device.h"
 
 struct sluice_net;
 struct sluice_device;
@@ -174,6 +175,7 @@ struct sluice_conns {
 	struct rhashtable ht[2]; /* IPv4, IPv6 */
 	struct sluice_wheel **wheels; /* [nr_cpu_ids], NULL for CPUs that cannot be */
 	struct delayed_work worker; /* every second: expiry, then what is over the budget */
+	struct delayed_work reaper; /* after an interface went: connections that used it */
 	struct sluice_net *sn;
 	atomic_long_t bytes; /* of objects */
 	atomic_t count;
@@ -258,8 +260,19 @@ void sluice_conn_deny(struct sluice_conns *cs, struct sluice_conn *c);
 /* Drops what one side holds. */
 void sluice_side_put(unsigned long side);
 
-/* Connections that use a device that is going away. Process context. */
-void sluice_conns_device_gone(struct sluice_net *sn, struct sluice_device *d);
+/*
+ * A device is gone: connections that use it will be, soon. A look at all of them takes a second where there
+ * are millions, too long for the one who takes the interface away, who holds RTNL; a packet that finds
+ * such a connection does not wait for it (sluice_side_gone()).
+ */
+void sluice_conns_device_gone(struct sluice_net *sn);
+
+/* Under RCU. Is this side a pod whose interface is no more? */
+static inline bool sluice_side_gone(unsigned long side)
+{
+	return (side & SLUICE_SIDE_MASK) == SLUICE_SIDE_POD &&
+	       !READ_ONCE(((const struct sluice_device *)(side & ~SLUICE_SIDE_MASK))->dev);
+}
 
 /* path.c: finds the sides and the backend of a connection that is put back. Under RCU. */
 void sluice_restore_sides(struct sluice_net *sn, const struct sluice_conn_view *v,

@@ -83,15 +83,15 @@ static struct sluice_device *attach(struct sluice_net *sn, struct net_device *de
 /* Lets it go. Nothing stands on it any more, or will. */
 static void detach(struct sluice_net *sn, struct sluice_device *d)
 {
+	struct net_device *dev = d->dev;
+
 	unhook(sn, d);
 	hlist_del_rcu(&d->link);
-	if (!sn->dying && !READ_ONCE(leaving)) {
-		/* Packets that found it may yet make connections; then there are no more. */
-		synchronize_net();
-		sluice_conns_device_gone(sn, d);
-	}
-	netdev_put(d->dev, &d->tracker);
+	/* A packet that read it before is inside of RCU, for which the interface itself waits. */
 	WRITE_ONCE(d->dev, NULL);
+	netdev_put(dev, &d->tracker);
+	if (!sn->dying && !READ_ONCE(leaving))
+		sluice_conns_device_gone(sn);
 	sluice_device_put(d);
 }
 

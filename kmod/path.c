@@ -443,6 +443,11 @@ static enum sluice_act known(struct sluice_ctx *x, struct sluice_conn *c, u8 dir
 		sluice_conn_kill(cs, c);
 		return first(x);
 	}
+	/* Where it went nobody is any more: who has its address, or its service, now? */
+	if (unlikely(sluice_side_gone(READ_ONCE(c->side[!dir])))) {
+		sluice_conn_kill(cs, c);
+		return first(x);
+	}
 
 	/* The tuple is right, but does it come from where that side is? */
 	if (x->from == SLUICE_FROM_POD) {

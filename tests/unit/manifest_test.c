@@ -193,7 +193,8 @@ static void test_json(void)
 	}
 	sluice_arena_clear(&arena);
 	is_json("[\"\\ud800\"]", "[\"?\"]");
-	is_json("{\"a\": 1,\n\"b\": [1,\n2,\n x]}", "4: not JSON: lexical error: invalid char in json text.");
+	is_json("{\"a\": 1,\n\"b\": [1,\n2,\n x]}",
+		"4: not JSON: lexical error: invalid char in json text.");
 }
 
 static void test_limits(void)
