@@ -35,6 +35,7 @@ check-quick: tests ## the tests that need no guest
 bench: build ## what packets, connections, rules and updates cost, beside iptables, nftables and IPVS (40 minutes)
 	@$(MAKE) -s -C tests/integration
 	@$(MAKE) -s -C bench/tools
+	@$(MAKE) -s -C bench/transaction
 	@bench/run
 
 bench-quick: build ## instruction counts against bench/reference.json (5 minutes)
