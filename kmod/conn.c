@@ -136,13 +136,54 @@ static struct sluice_wheel *conn_wheel(struct sluice_conns *cs, const struct slu
 	return cs->wheels[c->wheel_cpu];
 }
 
-static void conn_free_rcu(struct rcu_head *rcu)
+/* The last who may still see these have gone: nobody but us. */
+static void free_dead(struct llist_node *list)
 {
-	struct sluice_conn *c = container_of(rcu, struct sluice_conn, rcu);
+	struct sluice_conn *c, *next;
+	unsigned int n = 0;
 
-	sluice_side_put(c->side[0]);
-	sluice_side_put(c->side[1]);
-	kmem_cache_free(sluice_conn_cache[sluice_family_index(c->family)], c);
+	llist_for_each_entry_safe(c, next, list, dead) {
+		sluice_side_put(c->side[0]);
+		sluice_side_put(c->side[1]);
+		kmem_cache_free(sluice_conn_cache[sluice_family_index(c->family)], c);
+		if (++n % SLUICE_WHEEL_BATCH == 0)
+			cond_resched();
+	}
+}
+
+/*
+ * Frees what is dead, after a grace period for all of it together. An RCU callback each would cost more
+ * and come in bursts: with some ten thousand of them RCU lets a CPU do nothing else for 3 ms at a time.
+ */
+static void free_graves(struct sluice_conns *cs)
+{
+	bool any = false;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct sluice_grave *g = per_cpu_ptr(cs->graves, cpu);
+
+		g->taken = llist_del_all(&g->dead);
+		any |= !!g->taken;
+	}
+	if (!any)
+		return;
+	synchronize_rcu();
+	for_each_possible_cpu(cpu)
+		free_dead(per_cpu_ptr(cs->graves, cpu)->taken);
+}
+
+static void free_graves_work(struct work_struct *work)
+{
+	free_graves(container_of(work, struct sluice_conns, undertaker));
+}
+
+/* Nobody can find it any more, but who has found it may still be looking at it. Any context. */
+static void conn_inter(struct sluice_conns *cs, struct sluice_conn *c)
+{
+	llist_add(&c->dead, &raw_cpu_ptr(cs->graves)->dead);
+	if (this_cpu_inc_return(cs->graves->count) % SLUICE_GRAVE_FULL == 0)
+		queue_work(system_unbound_wq, &cs->undertaker);
 }
 
 static void unhash_entry(struct sluice_conns *cs, struct sluice_conn *c, u8 dir)
@@ -166,7 +207,7 @@ static void conn_bury(struct sluice_conns *cs, struct sluice_conn *c)
 		sluice_conn_view(c, &v);
 		sluice_event_send(cs->sn, SLUICE_EVENT_CLOSED, &v);
 	}
-	call_rcu(&c->rcu, conn_free_rcu);
+	conn_inter(cs, c);
 }
 
 void sluice_conn_kill(struct sluice_conns *cs, struct sluice_conn *c)
@@ -307,8 +348,10 @@ static struct sluice_conn *conn_alloc(struct sluice_conns *cs, u8 family)
 		return ERR_PTR(-ENOSPC);
 	c = kmem_cache_zalloc(sluice_conn_cache[sluice_family_index(family)],
 			      GFP_ATOMIC | __GFP_NOWARN);
-	if (!c)
+	if (!c) {
+		queue_work(system_unbound_wq, &cs->undertaker);
 		return ERR_PTR(-ENOMEM);
+	}
 	c->family = family;
 	return c;
 }
@@ -380,7 +423,7 @@ struct sluice_conn *sluice_conn_create(struct sluice_conns *cs, const struct slu
 	if (err) {
 		if (!(in->bits & BIT(SLUICE_CONN_BIT_DENIED)))
 			unhash_entry(cs, c, SLUICE_DIR_REPLY);
-		call_rcu(&c->rcu, conn_free_rcu);
+		conn_inter(cs, c);
 		if (err == -EEXIST && other != c) {
 			*raced = true;
 			return other;
@@ -513,6 +556,7 @@ static void maintain(struct work_struct *work)
 
 	expire(cs);
 	trim(cs);
+	queue_work(system_unbound_wq, &cs->undertaker);
 	queue_delayed_work(system_unbound_wq, &cs->worker, HZ);
 }
 
@@ -794,10 +838,16 @@ int sluice_conns_init(struct sluice_net *sn)
 	cs->budget = (u64)totalram_pages() * PAGE_SIZE / 8;
 	for (i = 0; i < SLUICE_STATE_LOCKS; i++)
 		spin_lock_init(&cs->state_lock[i]);
+	cs->graves = alloc_percpu(struct sluice_grave);
+	if (!cs->graves) {
+		err = -ENOMEM;
+		goto free;
+	}
+	INIT_WORK(&cs->undertaker, free_graves_work);
 	cs->wheels = kvcalloc(nr_cpu_ids, sizeof(*cs->wheels), GFP_KERNEL);
 	if (!cs->wheels) {
 		err = -ENOMEM;
-		goto free;
+		goto free_grave_heads;
 	}
 	for_each_possible_cpu(cpu) {
 		cs->wheels[cpu] = sluice_wheel_alloc(cpu);
@@ -825,6 +875,8 @@ free_wheels:
 	for_each_possible_cpu(cpu)
 		kfree(cs->wheels[cpu]);
 	kvfree(cs->wheels);
+free_grave_heads:
+	free_percpu(cs->graves);
 free:
 	kvfree(cs);
 	return err;
@@ -844,11 +896,14 @@ void sluice_conns_exit(struct sluice_net *sn)
 	sluice_conns_flush(sn, &all);
 	WARN_ON(atomic_read(&cs->count));
 	sn->conns = NULL;
+	cancel_work_sync(&cs->undertaker);
+	free_graves(cs);
 	rhashtable_destroy(&cs->ht[1]);
 	rhashtable_destroy(&cs->ht[0]);
 	for_each_possible_cpu(cpu)
 		kfree(cs->wheels[cpu]);
 	kvfree(cs->wheels);
+	free_percpu(cs->graves);
 	kvfree(cs);
 }
 
@@ -868,7 +923,7 @@ int sluice_conns_module_init(void)
 	return 0;
 }
 
-/* After rcu_barrier(): connections are freed by RCU callbacks. */
+/* Every namespace's connections have been freed by sluice_conns_exit(). */
 void sluice_conns_module_exit(void)
 {
 	kmem_cache_destroy(sluice_conn_cache[1]);

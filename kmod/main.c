@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/genetlink.h>
 #include <linux/module.h>
-#include <linux/rcupdate.h>
 
 #include "conn.h"
 #include "device.h"
@@ -35,7 +34,6 @@ exit_devices:
 exit_net:
 	sluice_net_exit();
 exit_conns:
-	rcu_barrier();
 	sluice_conns_module_exit();
 	return err;
 }
@@ -45,7 +43,6 @@ static void __exit sluice_exit(void)
 	sluice_netlink_exit();
 	sluice_devices_module_exit();
 	sluice_net_exit();
-	rcu_barrier(); /* connections on their way into their caches, and our callbacks' code */
 	sluice_conns_module_exit();
 }
 

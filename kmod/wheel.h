@@ -37,7 +37,7 @@
 
 /*
  * wheel_slot of a connection that does not hang yet, or is off its wheel for good. Its wheel field may
- * by now link a list of the worker's, or be the rcu head that frees it, while a packet that found
+ * by now link a list of the worker's, or a grave, while a packet that found
  * it before still tries to re-hang it: this, under the lock, is how that packet knows.
  */
 #define SLUICE_WHEEL_NOWHERE 0xffff

@@ -244,8 +244,8 @@ static void test_shorten(struct kunit *test)
 }
 
 /*
- * A connection that was taken down waits for its grace period, its wheel node overlaid by an
- * rcu_head. A packet that found it before may still come and change its state: the wheel must know
+ * A connection that was taken down waits for its grace period, its wheel node overlaid by the link
+ * of its grave. A packet that found it before may still come and change its state: the wheel must know
  * that it hangs nowhere without looking at the node.
  */
 static void test_taken_down(struct kunit *test)
@@ -273,7 +273,7 @@ static void test_taken_down(struct kunit *test)
 			hlist_del_init(&c->wheel);
 			break;
 		}
-		/* What call_rcu() leaves there, with a harmless place for the wheel to write to. */
+		/* What a grave may leave there, with a harmless place for the wheel to write to. */
 		c->wheel.next = NULL;
 		c->wheel.pprev = &bait;
 		sluice_wheel_shorten(w, c, SLUICE_EVICT_CLOSING, 5);
