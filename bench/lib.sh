@@ -126,7 +126,7 @@ up_nftables() {
 up_nftables-flowtable() {
 	up_nftables "$@"
 	on node1 nft -f - <<-END
-		table inet offload {
+		table inet fastpath {
 			flowtable ft {
 				hook ingress priority 0
 				devices = { ${DEV[b/client]}, ${DEV[b/server]}, up0 }
