@@ -241,6 +241,7 @@ static unsigned int count_lines(struct json *j)
 		j->line++;
 		j->counted = eol + 1;
 	}
+	j->counted = here;
 	return j->line;
 }
 

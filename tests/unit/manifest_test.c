@@ -197,6 +197,31 @@ static void test_json(void)
 		"4: not JSON: lexical error: invalid char in json text.");
 }
 
+/* All on one line, as programs write it: each value's line is found without looking at the others again. */
+static void test_json_long_line(void)
+{
+	enum { ITEMS = 2000000 };
+	char *text = malloc(2 * ITEMS + 2), *to = text;
+	struct sluice_arena arena = { 0 };
+	const char *p = text;
+	unsigned int line = 1;
+	struct sluice_value v;
+	SLUICE_ERR(err);
+	int i;
+
+	*to++ = '[';
+	for (i = 0; i < ITEMS; i++) {
+		*to++ = '1';
+		*to++ = i + 1 < ITEMS ? ',' : ']';
+	}
+	alarm(30); /* it takes a second or two; minutes if each value looks at all before it */
+	ok(!sluice_json_read(&arena, &p, to, &line, &v, &err) && v.n == ITEMS,
+	   "a long line is read");
+	alarm(0);
+	sluice_arena_clear(&arena);
+	free(text);
+}
+
 static void test_limits(void)
 {
 	char bomb[2000] = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n", deep[1000];
@@ -486,6 +511,7 @@ int main(void)
 {
 	test_scalars();
 	test_json();
+	test_json_long_line();
 	test_limits();
 	test_refusals();
 	test_files();
