@@ -48,7 +48,6 @@
 #include "device.h"
 
 struct sluice_net;
-struct sluice_device;
 struct sluice_wheel;
 struct sluice_conn_view;
 

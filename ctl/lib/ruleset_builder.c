@@ -79,16 +79,18 @@ static uint32_t *find_row(const struct builder *b)
 	return &b->interned[i];
 }
 
-/* Room for one more row of any content. */
+/* More than "most": a ruleset without rules has rows without words, which stand somewhere too. */
+static void grow_words(struct builder *b, size_t most)
+{
+	while (b->cap_words <= most)
+		b->cap_words = b->cap_words * 2 + 256;
+	b->words = sluice_realloc(b->words, b->cap_words, sizeof(*b->words));
+}
+
 static void grow_rows(struct builder *b)
 {
 	size_t i, k;
 
-	while (b->n_words + b->nsummary + b->nwords > b->cap_words)
-		b->cap_words = b->cap_words * 2 + 256;
-	b->words = sluice_realloc(b->words, b->cap_words, sizeof(*b->words));
-	if (b->n_rows < b->cap_rows)
-		return;
 	b->cap_rows = b->cap_rows * 2 + 8;
 	b->starts = sluice_realloc(b->starts, b->cap_rows + 1, sizeof(*b->starts));
 	b->hashes = sluice_realloc(b->hashes, b->cap_rows, sizeof(*b->hashes));
@@ -108,10 +110,12 @@ static void grow_rows(struct builder *b)
 static void pack_row(struct builder *b, const uint64_t *dense)
 {
 	uint64_t *row;
-	size_t n = b->nsummary;
+	size_t n = b->nsummary, most = b->n_words + b->nsummary + b->nwords;
 	uint32_t w;
 
-	if (b->n_rows == b->cap_rows || b->n_words + b->nsummary + b->nwords > b->cap_words)
+	if (most >= b->cap_words)
+		grow_words(b, most);
+	if (b->n_rows == b->cap_rows)
 		grow_rows(b);
 	row = b->words + b->n_words;
 	memset(row, 0, b->nsummary * sizeof(*row));
