@@ -5,6 +5,10 @@
  * Each env file provides: the fixed-width types (__u8 .. __u64, __be16, __be32), bool, NULL,
  * __always_inline, sluice_outline, byte swaps, memcpy/memset/memcmp of constant size, sluice_ctz64(),
  * sluice_popcount64().
+ *
+ * Two words mean something to BPF's verifier alone, which follows each way through a program with all it knows of each
+ * register. sluice_settle(x): what is computed from x comes after this line, when x has been compared.
+ * sluice_forget(): what stands in memory is read anew, and is anything: ways that differ in it alone are one from here.
  */
 #ifndef SLUICE_CORE_ENV_H
 #define SLUICE_CORE_ENV_H

@@ -16,6 +16,9 @@
 /* A function that is large, and called from several places. */
 #define sluice_outline static __always_inline
 
+#define sluice_settle(x) asm volatile("" : "+r"(x))
+#define sluice_forget() asm volatile("" : : : "memory")
+
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define sluice_htons(x) ((__be16)__builtin_bswap16(x))
 #define sluice_ntohs(x) __builtin_bswap16(x)
