@@ -150,24 +150,4 @@ struct {
 	__type(value, struct sluice_bpf_socket);
 } sockets SEC(".maps");
 
-/* Now, in ticks. */
-static __always_inline __u32 sluice_bpf_ticks(void)
-{
-	return (__u32)(bpf_ktime_get_coarse_ns() >> 20);
-}
-
-static __always_inline struct sluice_bpf_control *sluice_bpf_control(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&control, &zero);
-}
-
-static __always_inline struct sluice_bpf_stats *sluice_bpf_stats(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&stats, &zero);
-}
-
 #endif

@@ -7,27 +7,26 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
+#include "bpf/context.h"
 #include "bpf/maps.h"
+#include "bpf/path.h"
 
 /* Ingress of the host side of a pod's interface. */
 SEC("tc") int sluice_pod(struct __sk_buff *skb)
 {
-	(void)skb;
-	return TC_ACT_OK;
+	return sluice_path(skb, SLUICE_FROM_POD, 0);
 }
 
 /* Ingress of an uplink. */
 SEC("tc") int sluice_uplink(struct __sk_buff *skb)
 {
-	(void)skb;
-	return TC_ACT_OK;
+	return sluice_path(skb, SLUICE_FROM_OUTSIDE, 0);
 }
 
 /* Egress of the host side of a pod's interface: what the stack sends to the pod. */
 SEC("tc") int sluice_to_pod(struct __sk_buff *skb)
 {
-	(void)skb;
-	return TC_ACT_OK;
+	return sluice_path(skb, SLUICE_FROM_NODE, 1);
 }
 
 /* Run once, after loading: starts the sweeper. */
