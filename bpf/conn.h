@@ -56,7 +56,11 @@ static __always_inline __u32 *sluice_head4(__u32 hash)
 	__u32 i = hash / SLUICE_BPF_HEADS;
 	struct sluice_bpf_buckets *b = bpf_map_lookup_elem(&buckets4, &i);
 
-	return b ? &b->head[hash % SLUICE_BPF_HEADS] : NULL;
+	if (!b)
+		return NULL;
+	i = hash % SLUICE_BPF_HEADS;
+	sluice_settle(i);
+	return &b->head[i];
 }
 
 static __always_inline __u32 *sluice_head6(__u32 hash)
@@ -64,7 +68,11 @@ static __always_inline __u32 *sluice_head6(__u32 hash)
 	__u32 i = hash / SLUICE_BPF_HEADS;
 	struct sluice_bpf_buckets *b = bpf_map_lookup_elem(&buckets6, &i);
 
-	return b ? &b->head[hash % SLUICE_BPF_HEADS] : NULL;
+	if (!b)
+		return NULL;
+	i = hash % SLUICE_BPF_HEADS;
+	sluice_settle(i);
+	return &b->head[i];
 }
 
 static __always_inline bool sluice_key4_equal(const struct sluice_bpf_key4 *a,
@@ -153,6 +161,7 @@ static __always_inline struct sluice_search sluice_chain4(const struct sluice_bp
 
 		if (!o)
 			break;
+		sluice_settle(dir);
 		if (sluice_key4_equal(&o->key[dir], k) &&
 		    !(SLUICE_ONCE(o->c.bits) & SLUICE_BPF_DYING)) {
 			*c = o;
@@ -176,6 +185,7 @@ static __always_inline struct sluice_search sluice_chain6(const struct sluice_bp
 
 		if (!o)
 			break;
+		sluice_settle(dir);
 		if (sluice_key6_equal(&o->key[dir], k) &&
 		    !(SLUICE_ONCE(o->c.bits) & SLUICE_BPF_DYING)) {
 			*c = o;

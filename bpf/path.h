@@ -13,6 +13,8 @@
 #ifndef SLUICE_BPF_PATH_H
 #define SLUICE_BPF_PATH_H
 
+#include <linux/if_ether.h>
+
 #include "bpf/conn.h"
 #include "bpf/context.h"
 #include "bpf/decide.h"
@@ -294,7 +296,7 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
 
 	if (!x || !ctl)
 		return TC_ACT_SHOT;
-	x->family = skb->protocol == sluice_htons(0x0800) ? SLUICE_IPV4 : SLUICE_IPV6;
+	x->family = skb->protocol == sluice_htons(ETH_P_IP) ? SLUICE_IPV4 : SLUICE_IPV6;
 	x->from = (__u8)from;
 	x->egress = (__u8)egress;
 	x->ifindex = skb->ifindex;
