@@ -105,8 +105,8 @@ static __always_inline void sluice_key4_of(struct sluice_bpf_key4 *k, const stru
 
 static __always_inline void sluice_key6_of(struct sluice_bpf_key6 *k, const struct sluice_tuple *t)
 {
-	memcpy(k->src, &t->src, 16);
-	memcpy(k->dst, &t->dst, 16);
+	sluice_copy(k->src, &t->src, 16);
+	sluice_copy(k->dst, &t->dst, 16);
 	k->sport = t->sport;
 	k->dport = t->dport;
 	k->proto = t->proto;
@@ -130,8 +130,8 @@ static __always_inline void sluice_tuple_of4(struct sluice_tuple *t,
 static __always_inline void sluice_tuple_of6(struct sluice_tuple *t,
 					     const struct sluice_bpf_key6 *k)
 {
-	memcpy(&t->src, k->src, 16);
-	memcpy(&t->dst, k->dst, 16);
+	sluice_copy(&t->src, k->src, 16);
+	sluice_copy(&t->dst, k->dst, 16);
 	t->sport = k->sport;
 	t->dport = k->dport;
 	t->proto = k->proto;
@@ -262,7 +262,7 @@ SLUICE_GLOBAL __u32 sluice_find(struct sluice_ctx *x, const struct sluice_tuple 
 	x->dir = 0;
 	if (t->family == SLUICE_IPV4) {
 		struct sluice_bpf_conn4 *c4;
-		struct sluice_bpf_key4 k;
+		struct sluice_bpf_key4 k SLUICE_ALIGNED;
 
 		sluice_key4_of(&k, t);
 		head = sluice_head_of4(ctl, &k);
@@ -276,7 +276,7 @@ SLUICE_GLOBAL __u32 sluice_find(struct sluice_ctx *x, const struct sluice_tuple 
 		c = &c4->c;
 	} else {
 		struct sluice_bpf_conn6 *c6;
-		struct sluice_bpf_key6 k;
+		struct sluice_bpf_key6 k SLUICE_ALIGNED;
 
 		sluice_key6_of(&k, t);
 		head = sluice_head_of6(ctl, &k);
@@ -307,8 +307,8 @@ SLUICE_GLOBAL int sluice_insert(__u32 family, __u32 ref, __u32 *other)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
 	__u32 dir = sluice_bpf_ref_dir(ref), *head, *next, i;
-	struct sluice_bpf_key6 k6;
-	struct sluice_bpf_key4 k4;
+	struct sluice_bpf_key6 k6 SLUICE_ALIGNED;
+	struct sluice_bpf_key4 k4 SLUICE_ALIGNED;
 
 	if (!ctl || !ref || !other)
 		return SLUICE_INSERT_CHAIN;

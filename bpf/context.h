@@ -17,6 +17,8 @@
 #include "core/packet.h"
 
 #define SLUICE_GLOBAL __attribute__((noinline))
+#define SLUICE_ALIGNED \
+	__attribute__((aligned(8))) /* of keys on the stack, which are copied by 8 bytes */
 #define SLUICE_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SLUICE_ONCE(x) (*(const volatile typeof(x) *)&(x))
 

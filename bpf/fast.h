@@ -107,8 +107,8 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
 	void *end = (void *)(long)skb->data_end;
-	struct sluice_bpf_key4 k, to;
-	struct sluice_route_key rk;
+	struct sluice_bpf_key4 k SLUICE_ALIGNED, to SLUICE_ALIGNED;
+	struct sluice_route_key rk SLUICE_ALIGNED;
 	struct sluice_bpf_conn4 *c;
 	struct sluice_route route;
 	struct sluice_fast f;
@@ -116,7 +116,7 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 	bool plain, nat;
 	__u8 *p;
 
-	p = __builtin_assume_aligned((void *)(long)skb->data + SLUICE_FRAME, 8);
+	p = (void *)(long)skb->data + SLUICE_FRAME;
 	f.wire = skb->len - SLUICE_FRAME;
 	if (!ctl || (void *)p + SLUICE_PLAIN4_UDP > end)
 		return SLUICE_STEP_GENERAL;
@@ -132,9 +132,9 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 	if (!plain || f.pl.ttl <= 1)
 		return SLUICE_STEP_GENERAL;
 
-	memcpy(&k.src, p + 12, 4);
-	memcpy(&k.dst, p + 16, 4);
-	memcpy(&k.sport, p + 20, 4);
+	sluice_copy(&k.src, p + 12, 4);
+	sluice_copy(&k.dst, p + 16, 4);
+	sluice_copy(&k.sport, p + 20, 4);
 	k.proto = f.pl.proto;
 	k.pad[0] = 0;
 	k.pad[1] = 0;
@@ -173,21 +173,21 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 		addr = sluice_csum_replace(0, (__force __u32)k.src, (__force __u32)to.dst);
 		addr = sluice_csum_replace(addr, (__force __u32)k.dst, (__force __u32)to.src);
 		port = sluice_nat_port_delta(k.sport, k.dport, to.dport, to.sport);
-		memcpy(&check, p + 10, 2);
+		sluice_copy(&check, p + 10, 2);
 		check = sluice_csum_apply(check, sluice_csum_add(addr, hop));
-		memcpy(p + 10, &check, 2);
-		memcpy(p + 12, &to.dst, 4);
-		memcpy(p + 16, &to.src, 4);
-		memcpy(p + 20, &to.dport, 2);
-		memcpy(p + 22, &to.sport, 2);
+		sluice_copy(p + 10, &check, 2);
+		sluice_copy(p + 12, &to.dst, 4);
+		sluice_copy(p + 16, &to.src, 4);
+		sluice_copy(p + 20, &to.dport, 2);
+		sluice_copy(p + 22, &to.sport, 2);
 		sluice_update_check(skb, off, addr, port,
 				    f.pl.proto == SLUICE_PROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
 	} else {
 		__u16 check;
 
-		memcpy(&check, p + 10, 2);
+		sluice_copy(&check, p + 10, 2);
 		check = sluice_csum_apply(check, hop);
-		memcpy(p + 10, &check, 2);
+		sluice_copy(p + 10, &check, 2);
 	}
 	return sluice_fast_send(exit, &route);
 }
@@ -196,8 +196,8 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
 	void *end = (void *)(long)skb->data_end;
-	struct sluice_bpf_key6 k, to;
-	struct sluice_route_key rk;
+	struct sluice_bpf_key6 k SLUICE_ALIGNED, to SLUICE_ALIGNED;
+	struct sluice_route_key rk SLUICE_ALIGNED;
 	struct sluice_bpf_conn6 *c;
 	struct sluice_route route;
 	struct sluice_fast f;
@@ -205,7 +205,7 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 	bool plain, nat;
 	__u8 *p;
 
-	p = __builtin_assume_aligned((void *)(long)skb->data + SLUICE_FRAME, 8);
+	p = (void *)(long)skb->data + SLUICE_FRAME;
 	f.wire = skb->len - SLUICE_FRAME;
 	if (!ctl || (void *)p + SLUICE_PLAIN6_UDP > end)
 		return SLUICE_STEP_GENERAL;
@@ -221,9 +221,9 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 	if (!plain || f.pl.ttl <= 1)
 		return SLUICE_STEP_GENERAL;
 
-	memcpy(k.src, p + 8, 16);
-	memcpy(k.dst, p + 24, 16);
-	memcpy(&k.sport, p + 40, 4);
+	sluice_copy(k.src, p + 8, 16);
+	sluice_copy(k.dst, p + 24, 16);
+	sluice_copy(&k.sport, p + 40, 4);
 	k.proto = f.pl.proto;
 	k.pad[0] = 0;
 	k.pad[1] = 0;
@@ -240,8 +240,8 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 		return SLUICE_STEP_GENERAL;
 
 	to = c->key[!f.dir];
-	memcpy(&rk.src, to.dst, 16);
-	memcpy(&rk.dst, to.src, 16);
+	sluice_copy(&rk.src, to.dst, 16);
+	sluice_copy(&rk.dst, to.src, 16);
 	rk.family = SLUICE_IPV6;
 	exit = sluice_fast_exit(
 		skb, &f, SLUICE_ONCE(c->c.side[!f.dir]), &rk,
@@ -263,10 +263,10 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 						   (__force __u32)to.src[i]);
 		}
 		port = sluice_nat_port_delta(k.sport, k.dport, to.dport, to.sport);
-		memcpy(p + 8, to.dst, 16);
-		memcpy(p + 24, to.src, 16);
-		memcpy(p + 40, &to.dport, 2);
-		memcpy(p + 42, &to.sport, 2);
+		sluice_copy(p + 8, to.dst, 16);
+		sluice_copy(p + 24, to.src, 16);
+		sluice_copy(p + 40, &to.dport, 2);
+		sluice_copy(p + 42, &to.sport, 2);
 		sluice_update_check(skb, off, addr, port,
 				    f.pl.proto == SLUICE_PROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
 		sum = sluice_csum_add(sum, addr);

@@ -4,7 +4,7 @@
  *
  * Each env file provides: the fixed-width types (__u8 .. __u64, __be16, __be32), bool, NULL,
  * __always_inline, sluice_outline, byte swaps, memcpy/memset/memcmp of constant size, sluice_ctz64(),
- * sluice_popcount64().
+ * sluice_popcount64(); sluice_copy(d, s, n) of 2, 4, 8 or 16 bytes, which need not be aligned in the packet.
  *
  * Two words mean something to BPF's verifier alone, which follows each way through a program with all it knows of each
  * register. sluice_settle(x): what is computed from x comes after this line, when x has been compared.

@@ -46,7 +46,7 @@ static __always_inline __u16 sluice_load16(const __u8 *p)
 {
 	__be16 v;
 
-	memcpy(&v, p, sizeof(v));
+	sluice_copy(&v, p, 2);
 	return sluice_ntohs(v);
 }
 
@@ -54,7 +54,7 @@ static __always_inline __u32 sluice_load32(const __u8 *p)
 {
 	__be32 v;
 
-	memcpy(&v, p, sizeof(v));
+	sluice_copy(&v, p, 4);
 	return sluice_ntohl(v);
 }
 
@@ -65,7 +65,7 @@ static __always_inline __u16 sluice_ip4_sum(const __u8 *p, __u32 words)
 	__u32 i, w;
 
 	for (i = 0; i < words && i < 15; i++) {
-		memcpy(&w, p + 4 * i, sizeof(w));
+		sluice_copy(&w, p + 4 * i, 4);
 		sum += w;
 	}
 	sum = (sum & 0xffffffff) + (sum >> 32);
@@ -80,9 +80,9 @@ static __always_inline __u16 sluice_ip4_sum20(const __u8 *p)
 	__u64 a, b;
 	__u32 c;
 
-	memcpy(&a, p, 8);
-	memcpy(&b, p + 8, 8);
-	memcpy(&c, p + 16, 4);
+	sluice_copy(&a, p, 8);
+	sluice_copy(&b, p + 8, 8);
+	sluice_copy(&c, p + 16, 4);
 	a += b;
 	a += a < b;
 	a += c;
@@ -185,17 +185,17 @@ static __always_inline __u8 sluice_icmp_ports(const __u8 *h, struct sluice_tuple
 	bool v4 = t->proto == SLUICE_PROTO_ICMP;
 
 	if (h[0] == (v4 ? 8 : 128)) {
-		memcpy(&t->sport, h + 4, 2);
+		sluice_copy(&t->sport, h + 4, 2);
 		return SLUICE_PACKET_ECHO;
 	}
 	if (h[0] == (v4 ? 0 : 129)) {
-		memcpy(&t->dport, h + 4, 2);
+		sluice_copy(&t->dport, h + 4, 2);
 		return SLUICE_PACKET_ECHO | SLUICE_PACKET_REPLY_ONLY;
 	}
 	if (!v4 && ((h[0] >= 130 && h[0] <= 137) || h[0] == 143))
 		return SLUICE_PACKET_LINK_CONTROL;
 	/* Other queries have no identifier that all agree on: a flow for each type and code. */
-	memcpy(&t->dport, h, 2);
+	sluice_copy(&t->dport, h, 2);
 	return 0;
 }
 
@@ -203,8 +203,8 @@ static __always_inline void sluice_tuple_addrs4(struct sluice_tuple *t, const __
 {
 	memset(&t->src, 0, sizeof(t->src));
 	memset(&t->dst, 0, sizeof(t->dst));
-	memcpy(&t->src.w[0], p + 12, 4);
-	memcpy(&t->dst.w[0], p + 16, 4);
+	sluice_copy(&t->src.w[0], p + 12, 4);
+	sluice_copy(&t->dst.w[0], p + 16, 4);
 	t->family = SLUICE_IPV4;
 	t->pad = 0;
 	t->sport = 0;
@@ -213,8 +213,8 @@ static __always_inline void sluice_tuple_addrs4(struct sluice_tuple *t, const __
 
 static __always_inline void sluice_tuple_addrs6(struct sluice_tuple *t, const __u8 *p)
 {
-	memcpy(&t->src, p + 8, 16);
-	memcpy(&t->dst, p + 24, 16);
+	sluice_copy(&t->src, p + 8, 16);
+	sluice_copy(&t->dst, p + 24, 16);
 	t->family = SLUICE_IPV6;
 	t->pad = 0;
 	t->sport = 0;
@@ -289,8 +289,8 @@ static __always_inline int sluice_parse_inner(const __u8 *p, __u32 len, __u32 wi
 	case SLUICE_PROTO_TCP:
 	case SLUICE_PROTO_UDP:
 	case SLUICE_PROTO_SCTP:
-		memcpy(&t->sport, p + l4, 2);
-		memcpy(&t->dport, p + l4 + 2, 2);
+		sluice_copy(&t->sport, p + l4, 2);
+		sluice_copy(&t->dport, p + l4 + 2, 2);
 		break;
 	case SLUICE_PROTO_ICMP:
 	case SLUICE_PROTO_ICMPV6:
@@ -327,8 +327,8 @@ static __always_inline int sluice_parse_l4(const __u8 *p, __u32 len, __u32 total
 		n = (h[12] >> 4) * 4u;
 		if (n < 20 || off + n > total)
 			return SLUICE_PARSE_MALFORMED;
-		memcpy(&t->sport, h, 2);
-		memcpy(&t->dport, h + 2, 2);
+		sluice_copy(&t->sport, h, 2);
+		sluice_copy(&t->dport, h + 2, 2);
 		pkt->l4.seq = sluice_load32(h + 4);
 		pkt->l4.ack = sluice_load32(h + 8);
 		pkt->l4.win = sluice_load16(h + 14);
@@ -354,8 +354,8 @@ static __always_inline int sluice_parse_l4(const __u8 *p, __u32 len, __u32 total
 		/* The length counts the header; a GSO packet's is that of its first segment. */
 		if (n < 8 || off + n > total)
 			return SLUICE_PARSE_MALFORMED;
-		memcpy(&t->sport, h, 2);
-		memcpy(&t->dport, h + 2, 2);
+		sluice_copy(&t->sport, h, 2);
+		sluice_copy(&t->dport, h + 2, 2);
 		pkt->l4.flags = 0;
 		pkt->flags = SLUICE_PACKET_PORTS;
 		pkt->port = sluice_ntohs(t->dport);
@@ -366,8 +366,8 @@ static __always_inline int sluice_parse_l4(const __u8 *p, __u32 len, __u32 total
 			return SLUICE_PARSE_MALFORMED;
 		if (pkt->need > len)
 			return SLUICE_PARSE_MORE;
-		memcpy(&t->sport, h, 2);
-		memcpy(&t->dport, h + 2, 2);
+		sluice_copy(&t->sport, h, 2);
+		sluice_copy(&t->dport, h + 2, 2);
 		pkt->l4.flags = h[12];
 		pkt->flags = SLUICE_PACKET_PORTS;
 		pkt->port = sluice_ntohs(t->dport);

@@ -16,6 +16,31 @@
 /* A function that is large, and called from several places. */
 #define sluice_outline static __always_inline
 
+/*
+ * memcpy() of what may not be aligned goes byte by byte here, four times the instructions; but every machine that
+ * compiles BPF into its own code takes a load as it is.
+ */
+typedef __u16 __attribute__((__may_alias__)) sluice_any16;
+typedef __u32 __attribute__((__may_alias__)) sluice_any32;
+typedef __u64 __attribute__((__may_alias__)) sluice_any64;
+
+static __always_inline void sluice_copy(void *d, const void *s, __u32 n)
+{
+	switch (n) {
+	case 2:
+		*(sluice_any16 *)d = *(const sluice_any16 *)s;
+		break;
+	case 4:
+		*(sluice_any32 *)d = *(const sluice_any32 *)s;
+		break;
+	case 16:
+		((sluice_any64 *)d)[1] = ((const sluice_any64 *)s)[1];
+		/* fallthrough */
+	case 8:
+		*(sluice_any64 *)d = *(const sluice_any64 *)s;
+	}
+}
+
 #define sluice_settle(x) asm volatile("" : "+r"(x))
 #define sluice_forget() asm volatile("" : : : "memory")
 

@@ -19,6 +19,7 @@
 /* A function that is large, and called from several places. */
 #define sluice_outline static __attribute__((noinline, unused))
 
+#define sluice_copy(d, s, n) memcpy((d), (s), (n))
 #define sluice_settle(x) ((void)(x))
 #define sluice_forget() ((void)0)
 
