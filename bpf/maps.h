@@ -10,13 +10,13 @@
 
 #include "bpf/layout.h"
 
-#define SLUICE_HASH(name, n, k, v)                       \
-	struct {                                         \
-		__uint(type, BPF_MAP_TYPE_HASH);         \
-		__uint(map_flags, BPF_F_NO_PREALLOC);    \
-		__uint(max_entries, n);                  \
-		__type(key, k);                          \
-		__type(value, v);                        \
+#define SLUICE_HASH(name, n, k, v)                    \
+	struct {                                      \
+		__uint(type, BPF_MAP_TYPE_HASH);      \
+		__uint(map_flags, BPF_F_NO_PREALLOC); \
+		__uint(max_entries, n);               \
+		__type(key, k);                       \
+		__type(value, v);                     \
 	} name SEC(".maps")
 
 struct {
@@ -58,7 +58,7 @@ struct sluice_ruleset_pieces {
 	__uint(map_flags, BPF_F_INNER_MAP); /* each has its own length */
 	__uint(max_entries, 1);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, SLUICE_BPF_PIECE);
+	__uint(value_size, SLUICE_BLOB_PIECE);
 };
 
 struct {

@@ -62,7 +62,7 @@ static __always_inline void sluice_judge_side(const struct sluice_ruleset *rs, _
 		side->reason = SLUICE_REASON_NO_POLICY;
 		return;
 	}
-	sluice_ruleset_classify(rs, class, proto, port, &e, &s);
+	sluice_ruleset_classify(rs, class, sluice_port_key(proto, port), &e, &s);
 	side->rule = e.rule_id;
 	side->reason = e.reason;
 	side->verdict = e.action == SLUICE_ACTION_ALLOW ? SLUICE_VERDICT_ALLOW :
