@@ -8,13 +8,14 @@
  *
  * Blobs. A run of bytes of any length that is read at offsets out of itself (core/ruleset.h). Elsewhere it is
  * memory. In BPF the verifier wants to see that each load stays inside, so that the blob is cut into pieces of
- * SLUICE_BLOB_PIECE bytes, elements of a map, and "const void *blob" is that map: it cannot be read through.
- * sluice_blob_open() makes it readable, by sluice_blob_u8(), _u32() and _u64() at offsets that are multiples of the
- * size. What is not there reads as 0, and sluice_blob_failed() says so from then on: whoever reads decides nothing then.
+ * SLUICE_BLOB_PIECE bytes, elements of a map. Either is read by sluice_blob_u8(), _u32() and _u64() at offsets
+ * that are multiples of the size. Where a piece is not there, anything is read, and sluice_blob_failed() says so
+ * from then on: whoever reads decides nothing then. sluice_ruleset_ref names a ruleset: a pointer, or the slot of a map.
  *
  * Loops. sluice_repeat(n, step, ctx) calls step(i, ctx) for i = 0, 1, ... n - 1, or until it returns
  * other than 0. In BPF the verifier looks at each step once, not n times; ctx is on the caller's stack. A step is
- * declared "sluice_step name(__u32 i, void *ctx)". Loops of few rounds, which the verifier may walk, are plain ones.
+ * declared "sluice_step name(__u32 i, void *ctx)". What a step counts, it counts by sluice_add(): else the verifier
+ * knows the count, and looks again for each. Loops of few rounds, which the verifier may walk, are plain ones.
  */
 #ifndef SLUICE_CORE_ENV_H
 #define SLUICE_CORE_ENV_H
@@ -31,6 +32,8 @@
 #endif
 
 #ifndef __bpf__
+struct sluice_ruleset;
+
 #define sluice_step static __always_inline long
 
 #define sluice_repeat(n, step, ctx)                \
@@ -41,14 +44,16 @@
 			i_++;                      \
 	} while (0)
 
+static __always_inline void sluice_add(__u32 *count, __u32 n)
+{
+	*count += n;
+}
+
+typedef const struct sluice_ruleset *sluice_ruleset_ref;
+
 struct sluice_blob {
 	const char *bytes;
 };
-
-static __always_inline void sluice_blob_open(struct sluice_blob *b, const void *blob)
-{
-	b->bytes = blob;
-}
 
 static __always_inline bool sluice_blob_failed(const struct sluice_blob *b)
 {

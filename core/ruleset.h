@@ -280,7 +280,8 @@ static __always_inline long sluice_walk_rule(struct sluice_walk *w, __u32 i)
 		w->ended = true;
 		return 1;
 	}
-	if (++w->passed == SLUICE_WALK_PASSED)
+	sluice_add(&w->passed, 1);
+	if (w->passed == SLUICE_WALK_PASSED)
 		return 1;
 	sluice_walk_skip(w);
 	return 0;
@@ -301,7 +302,7 @@ sluice_step sluice_walk_step(__u32 step, void *ctx)
 		}
 		w->a_words += sluice_popcount64(w->a) * sizeof(__u64);
 		w->b_words += sluice_popcount64(w->b) * sizeof(__u64);
-		w->s++;
+		sluice_add(&w->s, 1);
 		sluice_walk_summary(w);
 		return 0;
 	}
@@ -324,10 +325,22 @@ sluice_step sluice_walk_step(__u32 step, void *ctx)
 	return sluice_walk_rule(w, i);
 }
 
-static __always_inline void sluice_match_deny(struct sluice_match *m)
+/* No rule decides. */
+static __always_inline void sluice_match_default(struct sluice_match *m, __u8 action)
 {
-	m->action = SLUICE_ACTION_DENY;
-	m->reason = SLUICE_REASON_DEFAULT_DENY;
+	m->rule = SLUICE_NO_RULE;
+	m->rule_id = 0;
+	m->action = action;
+	m->reason = action == SLUICE_ACTION_ALLOW ? SLUICE_REASON_NO_POLICY :
+						    SLUICE_REASON_DEFAULT_DENY;
+	m->pad = 0;
+}
+
+/* The ruleset cannot be read. */
+static __always_inline void sluice_match_closed(struct sluice_match *m)
+{
+	m->log = SLUICE_NO_RULE;
+	sluice_match_default(m, SLUICE_ACTION_DENY);
 }
 
 /* One walk under one mask. crow, prow: where the rows stand. */
@@ -336,11 +349,6 @@ static __always_inline void sluice_ruleset_walk(struct sluice_blob *b, __u32 cro
 {
 	__u32 nsummary = sluice_ruleset_u32(b, nsummary);
 	struct sluice_walk w;
-
-	m->rule = SLUICE_NO_RULE;
-	m->log = SLUICE_NO_RULE;
-	m->rule_id = 0;
-	m->pad = 0;
 
 	w.blob = b;
 	w.a_summary = crow;
@@ -362,18 +370,18 @@ static __always_inline void sluice_ruleset_walk(struct sluice_blob *b, __u32 cro
 	}
 	m->log = w.log;
 	if (!w.ended || sluice_blob_failed(b)) {
-		sluice_match_deny(m);
+		sluice_match_default(m, SLUICE_ACTION_DENY);
 		return;
 	}
 	if (w.rule == SLUICE_NO_RULE) {
-		m->action = sluice_blob_u8(b, offsetof(struct sluice_ruleset, default_action));
-		m->reason = m->action == SLUICE_ACTION_ALLOW ? SLUICE_REASON_NO_POLICY :
-							       SLUICE_REASON_DEFAULT_DENY;
+		sluice_match_default(
+			m, sluice_blob_u8(b, offsetof(struct sluice_ruleset, default_action)));
 		return;
 	}
 	m->rule = w.rule;
 	m->rule_id = w.decides.id;
 	m->action = w.decides.action;
+	m->pad = 0;
 	if (w.decides.action == SLUICE_ACTION_ALLOW)
 		m->reason = SLUICE_REASON_POLICY_ALLOW;
 	else if (w.decides.flags & SLUICE_RULE_DEFAULT)
@@ -386,26 +394,37 @@ static __always_inline void sluice_ruleset_walk(struct sluice_blob *b, __u32 cro
  * Classifies a first packet. class: of the peer; key: sluice_port_key(). staged may be NULL; it equals
  * enforced where the ruleset has nothing staged.
  */
-sluice_outline void sluice_ruleset_classify(const struct sluice_ruleset *rs, __u32 class, __u32 key,
-					    struct sluice_match *enforced,
-					    struct sluice_match *staged)
+static __always_inline void sluice_blob_classify(struct sluice_blob *b, __u32 class, __u32 key,
+						 struct sluice_match *enforced,
+						 struct sluice_match *staged)
 {
-	struct sluice_blob b;
-	__u32 crow, prow;
+	__u32 crow = sluice_ruleset_row(b, sluice_ruleset_class_row(b, class));
+	__u32 prow = sluice_ruleset_row(b, sluice_ruleset_port_row(b, key));
 
-	sluice_blob_open(&b, rs);
-	crow = sluice_ruleset_row(&b, sluice_ruleset_class_row(&b, class));
-	prow = sluice_ruleset_row(&b, sluice_ruleset_port_row(&b, key));
-	sluice_ruleset_walk(&b, crow, prow, SLUICE_MASK_ENFORCED, enforced);
+	sluice_ruleset_walk(b, crow, prow, SLUICE_MASK_ENFORCED, enforced);
 	if (!staged)
 		return;
-	if (sluice_blob_u8(&b, offsetof(struct sluice_ruleset, flags)) & SLUICE_RULESET_HAS_STAGED)
-		sluice_ruleset_walk(&b, crow, prow, SLUICE_MASK_STAGED, staged);
+	if (sluice_blob_u8(b, offsetof(struct sluice_ruleset, flags)) & SLUICE_RULESET_HAS_STAGED)
+		sluice_ruleset_walk(b, crow, prow, SLUICE_MASK_STAGED, staged);
 	else
 		*staged = *enforced;
 }
 
-#ifndef __bpf__
+#ifdef __bpf__
+/* The same. Whoever has the map of rulesets defines it: bpf/ruleset.h. */
+int sluice_ruleset_classify(sluice_ruleset_ref rs, __u32 class, __u32 key,
+			    struct sluice_match *enforced, struct sluice_match *staged);
+#else
+sluice_outline int sluice_ruleset_classify(sluice_ruleset_ref rs, __u32 class, __u32 key,
+					   struct sluice_match *enforced,
+					   struct sluice_match *staged)
+{
+	struct sluice_blob b = { (const char *)rs };
+
+	sluice_blob_classify(&b, class, key, enforced, staged);
+	return 0;
+}
+
 /* For those who have the whole blob in memory. */
 static __always_inline const struct sluice_rule *
 sluice_ruleset_rules(const struct sluice_ruleset *rs)

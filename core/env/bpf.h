@@ -21,6 +21,12 @@
 #define sluice_step static __attribute__((noinline)) long
 #define sluice_repeat(n, step, ctx) bpf_loop((n), (step), (ctx), 0)
 
+/* Of what an atomic addition leaves behind the verifier knows nothing. */
+static __always_inline void sluice_add(__u32 *count, __u32 n)
+{
+	__sync_fetch_and_add(count, n);
+}
+
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define sluice_htons(x) ((__be16)__builtin_bswap16(x))
 #define sluice_ntohs(x) __builtin_bswap16(x)
@@ -40,42 +46,22 @@
 #define memset(d, c, n) __builtin_memset((d), (c), (n))
 #endif
 
+/* No instruction; clang adds up pairs, nibbles and bytes, without a table, in 20 steps. */
+static __always_inline __u32 sluice_popcount64(__u64 x)
+{
+	return (__u32)__builtin_popcountll(x);
+}
+
 /*
- * Index of the lowest set bit; x is not 0. BPF has no such instruction, and clang's replacement is
- * a table look-up in .rodata; six compares need no map.
+ * Index of the lowest set bit; x is not 0. No instruction either, and clang's replacement is a look-up in
+ * .rodata. Halving needs fewer steps than this, but each is a branch, and the verifier walks all 64 ways.
  */
 static __always_inline __u32 sluice_ctz64(__u64 x)
 {
-	__u32 n = 0;
-
-	if (!(x & 0xffffffffULL)) {
-		n += 32;
-		x >>= 32;
-	}
-	if (!(x & 0xffff)) {
-		n += 16;
-		x >>= 16;
-	}
-	if (!(x & 0xff)) {
-		n += 8;
-		x >>= 8;
-	}
-	if (!(x & 0xf)) {
-		n += 4;
-		x >>= 4;
-	}
-	if (!(x & 0x3)) {
-		n += 2;
-		x >>= 2;
-	}
-	return n + !(x & 1);
+	return sluice_popcount64((x & -x) - 1);
 }
 
-/* No instruction either; clang adds up pairs, nibbles and bytes, without a table, in 20 steps; 0 and 1 are frequent. */
-static __always_inline __u32 sluice_popcount64(__u64 x)
-{
-	return x < 2 ? (__u32)x : (__u32)__builtin_popcountll(x);
-}
+typedef __u32 sluice_ruleset_ref; /* 0: none */
 
 struct sluice_blob {
 	void *map;
@@ -83,13 +69,14 @@ struct sluice_blob {
 	bool failed;
 };
 
-static __always_inline void sluice_blob_open(struct sluice_blob *b, const void *blob)
+static __always_inline bool sluice_blob_open(struct sluice_blob *b, void *map)
 {
 	__u32 zero = 0;
 
-	b->map = (void *)blob;
-	b->first = bpf_map_lookup_elem(b->map, &zero);
-	b->failed = !b->first;
+	b->map = map;
+	b->first = bpf_map_lookup_elem(map, &zero);
+	b->failed = false;
+	return b->first;
 }
 
 static __always_inline bool sluice_blob_failed(const struct sluice_blob *b)
@@ -107,30 +94,26 @@ static __always_inline const char *sluice_blob_piece(struct sluice_blob *b, __u3
 	asm volatile("" : "+r"(piece));
 	if (piece)
 		p = bpf_map_lookup_elem(b->map, &piece);
-	if (!p)
+	if (!p) {
+		p = b->first; /* anything that can be read */
 		b->failed = true;
+	}
 	return p;
 }
 
 static __always_inline __u8 sluice_blob_u8(struct sluice_blob *b, __u32 off)
 {
-	const char *p = sluice_blob_piece(b, off);
-
-	return p ? *(const __u8 *)(p + (off & (SLUICE_BLOB_PIECE - 1))) : 0;
+	return *(const __u8 *)(sluice_blob_piece(b, off) + (off & (SLUICE_BLOB_PIECE - 1)));
 }
 
 static __always_inline __u32 sluice_blob_u32(struct sluice_blob *b, __u32 off)
 {
-	const char *p = sluice_blob_piece(b, off);
-
-	return p ? *(const __u32 *)(p + (off & (SLUICE_BLOB_PIECE - 4))) : 0;
+	return *(const __u32 *)(sluice_blob_piece(b, off) + (off & (SLUICE_BLOB_PIECE - 4)));
 }
 
 static __always_inline __u64 sluice_blob_u64(struct sluice_blob *b, __u32 off)
 {
-	const char *p = sluice_blob_piece(b, off);
-
-	return p ? *(const __u64 *)(p + (off & (SLUICE_BLOB_PIECE - 8))) : 0;
+	return *(const __u64 *)(sluice_blob_piece(b, off) + (off & (SLUICE_BLOB_PIECE - 8)));
 }
 
 #endif
