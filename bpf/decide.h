@@ -39,22 +39,11 @@ static __always_inline __u32 sluice_pod_of(const struct sluice_addr *a, __u8 fam
 	return ifindex == SLUICE_BPF_ABSENT ? 0 : ifindex;
 }
 
-/* SLUICE_BPF_ENDPOINT_* of the endpoint on an interface, as of a revision; 0: there is none. */
-static __always_inline __u32 sluice_endpoint_flags(__u32 ifindex, __u32 revision)
+static __always_inline bool sluice_pod_is_open(__u32 ifindex, __u32 revision)
 {
-	struct sluice_bpf_endpoint *ep = bpf_map_lookup_elem(&endpoints, &ifindex);
-	__u32 version;
+	__u32 slots[2];
 
-	if (!ep || !sluice_version(&ep->since, revision, &version))
-		return 0;
-	return ep->v[version].flags;
-}
-
-static __always_inline bool sluice_endpoint_open(__u32 ifindex, __u32 revision)
-{
-	__u32 both = SLUICE_BPF_ENDPOINT_PRESENT | SLUICE_BPF_ENDPOINT_OPEN;
-
-	return (sluice_endpoint_flags(ifindex, revision) & both) == both;
+	return sluice_endpoint_open(ifindex, revision, slots);
 }
 
 static __always_inline void sluice_fib_towards(struct bpf_fib_lookup *fib,
@@ -117,7 +106,6 @@ static __always_inline int sluice_decided(struct sluice_ctx *x, __u8 verdict, __
 SLUICE_GLOBAL int sluice_decide(struct __sk_buff *skb, struct sluice_ctx *x)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
-	__u32 both = SLUICE_BPF_ENDPOINT_PRESENT | SLUICE_BPF_ENDPOINT_OPEN;
 	__u32 flags = 0, rev;
 	bool service = false;
 	__u16 port;
@@ -141,7 +129,7 @@ SLUICE_GLOBAL int sluice_decide(struct __sk_buff *skb, struct sluice_ctx *x)
 	port = x->pkt.port;
 
 	if (x->from == SLUICE_FROM_POD) {
-		if ((sluice_endpoint_flags(x->ifindex, rev) & both) != both)
+		if (!sluice_pod_is_open(x->ifindex, rev))
 			return sluice_decided(x, SLUICE_VERDICT_DENY,
 					      SLUICE_REASON_ENDPOINT_CLOSED);
 		if (sluice_pod_of(&x->pkt.tuple.src, x->family, rev) != x->ifindex)
