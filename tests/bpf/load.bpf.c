@@ -3,17 +3,14 @@
  * What of core/ the kernel's verifier accepts as it stands, with its state in a map value. ./run loads
  * each program and throws it away.
  *
- * Two parts are compiled (core.bpf.c) but not loaded. Rulesets: a blob's sections are found by adding
- * offsets out of the blob to a map value's pointer, and the verifier knows no bounds for those; it
- * takes sections in maps of their own. Packets: the parser's offsets are compared with the window's
- * length, both unknown, and the verifier does not carry that over to the access; it takes a window as
- * long as the furthest offset.
+ * Policy is judge.bpf.c's. The packet parser is compiled (core.bpf.c) but not loaded: its offsets are
+ * compared with the window's length, both unknown, and the verifier does not carry that over to the access; it takes
+ * a window as long as the furthest offset.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 #include "core/conntrack.h"
-#include "core/judge.h"
 #include "core/nat.h"
 #include "core/packet.h"
 #include "core/service.h"
@@ -23,8 +20,6 @@ struct state {
 	struct sluice_tuple reply;
 	struct sluice_nat_delta delta;
 	struct sluice_tcp_dir tcp[2];
-	struct sluice_judge_in in;
-	struct sluice_judgement out;
 	__u32 pick;
 	__u8 state;
 };
@@ -69,20 +64,6 @@ SEC("tc") int conntrack(struct __sk_buff *skb)
 		s->state = sluice_state_next(s->pkt.tuple.proto, s->state, skb->mark & 1, s->tcp,
 					     &s->pkt.l4);
 	return (int)sluice_state_timeout(s->state);
-}
-
-/* Of pods without policy: neither side has a ruleset. */
-SEC("tc") int judge(struct __sk_buff *skb)
-{
-	struct state *s = get_state();
-
-	if (!s)
-		return 0;
-	s->in.flags = skb->mark;
-	s->in.egress = NULL;
-	s->in.ingress = NULL;
-	sluice_judge(&s->in, &s->out);
-	return s->out.verdict;
 }
 
 char _license[] SEC("license") = "GPL";
