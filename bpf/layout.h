@@ -109,6 +109,11 @@ struct sluice_bpf_control {
 		__u32 hand; /* the sweeper's next object; by the sweeper alone */
 	} table[2]; /* IPv4, IPv6 */
 	__u64 budget; /* bytes; what limit follows from; for people to read */
+	/*
+	 * By family, IPv4 and IPv6: the node's address towards other nodes, all zero without one. It stands in
+	 * for a source that the answer would not find back through us. Userspace keeps it current.
+	 */
+	struct sluice_addr masquerade[2];
 };
 
 /* Map "services": struct sluice_service_key -> this. */
@@ -424,6 +429,8 @@ struct sluice_bpf_stats {
  * says in "monitor_until" of that place, and in control.monitor_until, until when it is surely there; it
  * renews both each second. So one that was killed costs nothing after two.
  */
+#define SLUICE_BPF_MONITOR_AHEAD \
+	65536U /* ticks, 69 s: what is further ahead than this is long past */
 #define SLUICE_BPF_MONITORS 4
 #define SLUICE_BPF_MONITOR_BYTES (1U << 20)
 #define SLUICE_BPF_MONITOR_AHEAD \

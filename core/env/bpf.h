@@ -27,6 +27,34 @@ static __always_inline void sluice_add(__u32 *count, __u32 n)
 	__sync_fetch_and_add(count, n);
 }
 
+/*
+ * memcpy() of what may not be aligned goes byte by byte here, four times the instructions; but every machine that
+ * compiles BPF into its own code takes a load as it is.
+ */
+typedef __u16 __attribute__((__may_alias__)) sluice_any16;
+typedef __u32 __attribute__((__may_alias__)) sluice_any32;
+typedef __u64 __attribute__((__may_alias__)) sluice_any64;
+
+static __always_inline void sluice_copy(void *d, const void *s, __u32 n)
+{
+	switch (n) {
+	case 2:
+		*(sluice_any16 *)d = *(const sluice_any16 *)s;
+		break;
+	case 4:
+		*(sluice_any32 *)d = *(const sluice_any32 *)s;
+		break;
+	case 16:
+		((sluice_any64 *)d)[1] = ((const sluice_any64 *)s)[1];
+		/* fallthrough */
+	case 8:
+		*(sluice_any64 *)d = *(const sluice_any64 *)s;
+	}
+}
+
+#define sluice_settle(x) asm volatile("" : "+r"(x))
+#define sluice_forget() asm volatile("" : : : "memory")
+
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define sluice_htons(x) ((__be16)__builtin_bswap16(x))
 #define sluice_ntohs(x) __builtin_bswap16(x)
@@ -91,7 +119,7 @@ static __always_inline const char *sluice_blob_piece(struct sluice_blob *b, __u3
 	const char *p = b->first;
 
 	/* What the branch says about the piece must not stay with off, or each load would have two ends. */
-	asm volatile("" : "+r"(piece));
+	sluice_settle(piece);
 	if (piece)
 		p = bpf_map_lookup_elem(b->map, &piece);
 	if (!p) {
