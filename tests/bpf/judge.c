@@ -5,15 +5,11 @@
  *
  *	judge OBJECT [SEED]
  */
-#include <errno.h>
 #include <sched.h>
-
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
 #include "bpf/layout.h"
 #include "ctl/lib/ruleset_builder.h"
-#include "tests/unit/tap.h"
+#include "object.h"
 
 /* bpf/judge.h is a program's header; this is what it says of a request. */
 struct request {
@@ -32,34 +28,9 @@ struct request {
 
 static const uint8_t protos[] = { 1, 6, 17, 58, 132, 50 };
 
-static struct bpf_object *object;
 static struct request *requests; /* one a CPU; we are on CPU 0 */
 static int cpus, judge_fd, anew_fd, nothing_fd;
 static __u32 generation;
-
-static int map(const char *name)
-{
-	int fd = bpf_object__find_map_fd_by_name(object, name);
-
-	if (fd < 0) {
-		printf("Bail out! no map %s\n", name);
-		exit(1);
-	}
-	return fd;
-}
-
-static int program(const char *name)
-{
-	return bpf_program__fd(bpf_object__find_program_by_name(object, name));
-}
-
-static void put(const char *name, const void *key, const void *value)
-{
-	if (!bpf_map_update_elem(map(name), key, value, 0))
-		return;
-	printf("Bail out! writing to %s: %s\n", name, strerror(errno));
-	exit(1);
-}
 
 static void put_ruleset(__u32 slot, const struct sluice_ruleset *rs)
 {
@@ -190,27 +161,21 @@ static struct sluice_ruleset *random_ruleset(__u32 n)
 	}
 	if (sluice_ruleset_build(rules, n, tap_one_in(2) ? SLUICE_ACTION_ALLOW : SLUICE_ACTION_DENY,
 				 &rs, &err) ||
-	    sluice_ruleset_validate(rs, rs->size)) {
-		printf("Bail out! a random ruleset is not valid\n");
-		exit(1);
-	}
+	    sluice_ruleset_validate(rs, rs->size))
+		bail("a random ruleset is not valid");
 	free(rules);
 	free(classes);
 	free(ports);
 	return rs;
 }
 
-static __u32 run(int fd, __u32 repeat)
+static __u32 duration(int fd, __u32 repeat)
 {
-	char packet[64] = { 0 };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof(packet),
-		    .repeat = repeat);
+	__u32 ns;
 
-	if (bpf_prog_test_run_opts(fd, &opts) || opts.retval) {
-		printf("Bail out! the program says %d (%s)\n", (int)opts.retval, strerror(errno));
-		exit(1);
-	}
-	return opts.duration;
+	if (run(fd, repeat, &ns))
+		bail("a program refuses its request");
+	return ns;
 }
 
 static void ask(const struct request *q, struct request *answer)
@@ -220,7 +185,7 @@ static void ask(const struct request *q, struct request *answer)
 	requests[0] = *q;
 	memset(&requests[0].out, 0xaa, sizeof(requests[0].out));
 	put("requests", &zero, requests);
-	run(judge_fd, 1);
+	duration(judge_fd, 1);
 	bpf_map_lookup_elem(map("requests"), &zero, requests);
 	*answer = requests[0];
 }
@@ -456,9 +421,9 @@ static void measure(void)
 					.port = 8008,
 					.proto = 6 };
 	put("requests", &zero, requests);
-	none = run(nothing_fd, RUNS);
-	kept = run(judge_fd, RUNS);
-	anew = run(anew_fd, RUNS);
+	none = duration(nothing_fd, RUNS);
+	kept = duration(judge_fd, RUNS);
+	anew = duration(anew_fd, RUNS);
 	bpf_map_lookup_elem(map("requests"), &zero, requests);
 	ok(requests[0].out.verdict == SLUICE_VERDICT_ALLOW && requests[0].out.egress.rule == 9 &&
 		   requests[0].out.ingress.rule == 9,
@@ -482,16 +447,10 @@ int main(int argc, char **argv)
 	sched_setaffinity(0, sizeof(cpu), &cpu);
 	cpus = libbpf_num_possible_cpus();
 	requests = calloc(cpus, sizeof(*requests));
-	object = bpf_object__open_file(argv[1], NULL);
-	if (!object || bpf_object__load(object)) {
-		printf("Bail out! %s does not load\n", argv[1]);
-		return 1;
-	}
-	if (bpf_map__value_size(bpf_object__find_map_by_name(object, "requests")) !=
-	    sizeof(*requests)) {
-		printf("Bail out! a request is not what bpf/judge.h says\n");
-		return 1;
-	}
+	object_open(argv[1]);
+	object_load();
+	if (bpf_map__value_size(object_map("requests")) != sizeof(*requests))
+		bail("a request is not what bpf/judge.h says");
 	judge_fd = program("judge_packet");
 	anew_fd = program("judge_anew");
 	nothing_fd = program("nothing");
