@@ -406,7 +406,9 @@ struct sluice_bpf_sweeper {
 	struct bpf_timer timer;
 	struct sluice_bpf_sweep {
 		__u32 counting[SLUICE_EVICT_COUNT]; /* by class, since the hand was at 0 */
-		__u32 counted[SLUICE_EVICT_COUNT]; /* the time before, less those that went since */
+		__u32 counted[SLUICE_EVICT_COUNT]; /* the round before, less those that went since */
+		__u32 whole; /* this round has been counted since its start */
+		__u32 known; /* "counted" is of a whole round */
 	} table[2];
 };
 
