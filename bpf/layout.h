@@ -401,6 +401,17 @@ static __always_inline __u32 sluice_bpf_hash6(const struct sluice_bpf_key6 *k,
 	return (__u32)sluice_bpf_mix(h ^ rest, secret[0]);
 }
 
+/* Map "timers", an array of one: the sweeper's (bpf/sweep.h), who alone reads and writes all but the timer. */
+struct sluice_bpf_sweeper {
+	struct bpf_timer timer;
+	struct sluice_bpf_sweep {
+		__u32 counting[SLUICE_EVICT_COUNT]; /* by class, since the hand was at 0 */
+		__u32 counted[SLUICE_EVICT_COUNT]; /* the round before, less those that went since */
+		__u32 whole; /* this round has been counted since its start */
+		__u32 known; /* "counted" is of a whole round */
+	} table[2];
+};
+
 /* Statistics ******************************************************************************/
 
 /* Map "stats", one element a CPU. Names are those of uapi/sluice.h. */

@@ -119,7 +119,7 @@ static __always_inline const char *sluice_blob_piece(struct sluice_blob *b, __u3
 	const char *p = b->first;
 
 	/* What the branch says about the piece must not stay with off, or each load would have two ends. */
-	asm volatile("" : "+r"(piece));
+	sluice_settle(piece);
 	if (piece)
 		p = bpf_map_lookup_elem(b->map, &piece);
 	if (!p) {
