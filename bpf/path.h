@@ -307,10 +307,12 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
 		return sluice_drop(SLUICE_REASON_MALFORMED);
 	x->wire = skb->len - SLUICE_FRAME;
 	n = x->wire;
-	sluice_settle(n);
 	if (n > SLUICE_WINDOW)
 		n = SLUICE_WINDOW;
-	if (!n || bpf_skb_load_bytes(skb, SLUICE_FRAME, x->window, n))
+	/* From 1 to the window, in words that 6.1's verifier understands. */
+	sluice_settle(n);
+	n = ((n - 1) & (SLUICE_WINDOW - 1)) + 1;
+	if (bpf_skb_load_bytes(skb, SLUICE_FRAME, x->window, n))
 		return sluice_drop(SLUICE_REASON_MALFORMED);
 	switch (sluice_parse(x)) {
 	case SLUICE_PARSE_OK:
