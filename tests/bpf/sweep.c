@@ -311,7 +311,7 @@ static void test_chains(struct table *t)
 			      want ? "not found" : "found");
 		}
 		check(entries(t) == 2 * kept, "%u entries, expected %u", entries(t), 2 * kept);
-		check(ticks >= (N - kept) / 512, "more than 512 in a tick");
+		check(ticks >= (N - kept) / 260, "more than 256 and three in a tick");
 		age_limbo(t);
 		for (i = 0; i < 100; i++)
 			run(t->sweep_fd, 1, NULL);
