@@ -39,22 +39,11 @@ static __always_inline __u32 sluice_pod_of(const struct sluice_addr *a, __u8 fam
 	return ifindex == SLUICE_BPF_ABSENT ? 0 : ifindex;
 }
 
-/* SLUICE_BPF_ENDPOINT_* of the endpoint on an interface, as of a revision; 0: there is none. */
-static __always_inline __u32 sluice_endpoint_flags(__u32 ifindex, __u32 revision)
+static __always_inline bool sluice_pod_is_open(__u32 ifindex, __u32 revision)
 {
-	struct sluice_bpf_endpoint *ep = bpf_map_lookup_elem(&endpoints, &ifindex);
-	__u32 version;
+	__u32 slots[2];
 
-	if (!ep || !sluice_version(&ep->since, revision, &version))
-		return 0;
-	return ep->v[version].flags;
-}
-
-static __always_inline bool sluice_endpoint_open(__u32 ifindex, __u32 revision)
-{
-	__u32 both = SLUICE_BPF_ENDPOINT_PRESENT | SLUICE_BPF_ENDPOINT_OPEN;
-
-	return (sluice_endpoint_flags(ifindex, revision) & both) == both;
+	return sluice_endpoint_open(ifindex, revision, slots);
 }
 
 static __always_inline void sluice_fib_towards(struct bpf_fib_lookup *fib,
@@ -73,31 +62,42 @@ static __always_inline void sluice_fib_towards(struct bpf_fib_lookup *fib,
 	fib->l4_protocol = t->proto;
 }
 
-/*
- * Is the destination of x->to an address of the node itself? Routing knows, and says that such a packet is not
- * forwarded; as it does when there is no route at all. Where the main table alone would forward it, it was the local
- * table that would not. (A node with neither a default route nor one to the network of its own address is
- * the exception: there, policy has its say on what pods send to the node.)
- */
-SLUICE_GLOBAL int sluice_to_node(struct __sk_buff *skb, struct sluice_ctx *x)
+/* What routing says of a packet to x->to's destination, with some of its bits flipped. BPF_FIB_LKUP_RET_*. */
+static __always_inline long sluice_ask_route(struct __sk_buff *skb, const struct sluice_ctx *x,
+					     __u32 flip)
 {
 	struct bpf_fib_lookup fib;
 
-	if (!x)
-		return 0;
 	sluice_fib_towards(&fib, &x->to);
 	fib.ifindex = x->ifindex;
-	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_NOT_FWDED)
+	if (x->family == SLUICE_IPV4)
+		fib.ipv4_dst ^= sluice_htonl(flip);
+	else
+		fib.ipv6_dst[3] ^= sluice_htonl(flip);
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+}
+
+static __always_inline bool sluice_is_forwarded(long answer)
+{
+	return answer == BPF_FIB_LKUP_RET_SUCCESS || answer == BPF_FIB_LKUP_RET_NO_NEIGH ||
+	       answer == BPF_FIB_LKUP_RET_FRAG_NEEDED;
+}
+
+/*
+ * Is the destination of x->to an address of the node itself? Routing says that packets to one are not forwarded; it says
+ * the same where it has no route at all. But then it has none to the address beside it either, whereas beside
+ * an address of the node are those of its network, or what the default route is for. What is taken for the
+ * node in error is handed to the stack, which has no route for it.
+ *
+ * Worked example: 192.0.2.1 is the node's: not forwarded; 192.0.2.3 is: the node. 198.18.0.1, without a default
+ * route: not forwarded, nor are 198.18.0.3 and 198.18.0.0: elsewhere.
+ */
+SLUICE_GLOBAL int sluice_to_node(struct __sk_buff *skb, struct sluice_ctx *x)
+{
+	if (!x || sluice_ask_route(skb, x, 0) != BPF_FIB_LKUP_RET_NOT_FWDED)
 		return 0;
-	sluice_fib_towards(&fib, &x->to);
-	fib.ifindex = x->ifindex;
-	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), BPF_FIB_LOOKUP_DIRECT)) {
-	case BPF_FIB_LKUP_RET_SUCCESS:
-	case BPF_FIB_LKUP_RET_NO_NEIGH:
-	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		return 1;
-	}
-	return 0;
+	return sluice_is_forwarded(sluice_ask_route(skb, x, 2)) ||
+	       sluice_is_forwarded(sluice_ask_route(skb, x, 1));
 }
 
 /* Answers: how a first packet's decision ends. */
@@ -117,7 +117,6 @@ static __always_inline int sluice_decided(struct sluice_ctx *x, __u8 verdict, __
 SLUICE_GLOBAL int sluice_decide(struct __sk_buff *skb, struct sluice_ctx *x)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
-	__u32 both = SLUICE_BPF_ENDPOINT_PRESENT | SLUICE_BPF_ENDPOINT_OPEN;
 	__u32 flags = 0, rev;
 	bool service = false;
 	__u16 port;
@@ -141,7 +140,7 @@ SLUICE_GLOBAL int sluice_decide(struct __sk_buff *skb, struct sluice_ctx *x)
 	port = x->pkt.port;
 
 	if (x->from == SLUICE_FROM_POD) {
-		if ((sluice_endpoint_flags(x->ifindex, rev) & both) != both)
+		if (!sluice_pod_is_open(x->ifindex, rev))
 			return sluice_decided(x, SLUICE_VERDICT_DENY,
 					      SLUICE_REASON_ENDPOINT_CLOSED);
 		if (sluice_pod_of(&x->pkt.tuple.src, x->family, rev) != x->ifindex)

@@ -440,8 +440,6 @@ struct sluice_bpf_stats {
  * says in "monitor_until" of that place, and in control.monitor_until, until when it is surely there; it
  * renews both each second. So one that was killed costs nothing after two.
  */
-#define SLUICE_BPF_MONITOR_AHEAD \
-	65536U /* ticks, 69 s: what is further ahead than this is long past */
 #define SLUICE_BPF_MONITORS 4
 #define SLUICE_BPF_MONITOR_BYTES (1U << 20)
 #define SLUICE_BPF_MONITOR_AHEAD \

@@ -266,7 +266,7 @@ static __always_inline int sluice_unseen(const struct sluice_bpf_control *ctl, s
 	__u32 rev = SLUICE_ONCE(ctl->revision);
 
 	if (x->from == SLUICE_FROM_POD) {
-		if (!sluice_stays_on_link(x) || !sluice_endpoint_open(x->ifindex, rev))
+		if (!sluice_stays_on_link(x) || !sluice_pod_is_open(x->ifindex, rev))
 			return sluice_drop(reason);
 	} else if (sluice_pod_of(&x->pkt.tuple.dst, x->family, rev) ||
 		   SLUICE_NUMBER_OF(vips, &x->pkt.tuple.dst, x->family, rev) != SLUICE_BPF_ABSENT) {
@@ -280,7 +280,7 @@ static __always_inline int sluice_stay(const struct sluice_bpf_control *ctl, str
 {
 	/* A closed pod may find its neighbours, and that is all. */
 	if (x->from == SLUICE_FROM_POD && !(x->pkt.flags & SLUICE_PACKET_LINK_CONTROL) &&
-	    !sluice_endpoint_open(x->ifindex, SLUICE_ONCE(ctl->revision)))
+	    !sluice_pod_is_open(x->ifindex, SLUICE_ONCE(ctl->revision)))
 		return sluice_drop(SLUICE_REASON_ENDPOINT_CLOSED);
 	SLUICE_COUNT(foreign);
 	return TC_ACT_OK;
@@ -309,6 +309,9 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
 	n = x->wire;
 	if (n > SLUICE_WINDOW)
 		n = SLUICE_WINDOW;
+	/* From 1 to the window, in words that 6.1's verifier understands. */
+	sluice_settle(n);
+	n = ((n - 1) & (SLUICE_WINDOW - 1)) + 1;
 	if (bpf_skb_load_bytes(skb, SLUICE_FRAME, x->window, n))
 		return sluice_drop(SLUICE_REASON_MALFORMED);
 	switch (sluice_parse(x)) {

@@ -4,8 +4,8 @@
  *
  * Each env file provides: the fixed-width types (__u8 .. __u64, __be16, __be32), bool, NULL,
  * __always_inline, sluice_outline, byte swaps, memcpy/memset/memcmp of constant size, sluice_ctz64(),
- * sluice_popcount64(); sluice_copy(d, s, n) of 2, 4, 8 or 16 bytes, which need not be aligned in the packet. What a BPF
- * program does in another way than others:
+ * sluice_popcount64(), sluice_copy(d, s, n) of 2, 4, 8 or 16 bytes, which need not be aligned in a packet; and what a
+ * BPF program does in another way than others:
  *
  * Blobs. A run of bytes of any length that is read at offsets out of itself (core/ruleset.h). Elsewhere it is
  * memory. In BPF the verifier wants to see that each load stays inside, so that the blob is cut into pieces of
@@ -18,9 +18,9 @@
  * declared "sluice_step name(__u32 i, void *ctx)". What a step counts, it counts by sluice_add(): else the verifier
  * knows the count, and looks again for each. Loops of few rounds, which the verifier may walk, are plain ones.
  *
- * Two words mean something to BPF's verifier alone, which follows each way through a program with all it knows of each
- * register. sluice_settle(x): what is computed from x comes after this line, when x has been compared.
- * sluice_forget(): what stands in memory is read anew, and is anything: ways that differ in it alone are one from here.
+ * Ways. The verifier follows each way through a program, with all it knows of each register. sluice_settle(x): what is
+ * computed from x comes after this line, when x has been compared. sluice_forget(): what stands in memory is read
+ * anew, and is anything: ways that differ in it alone are one from here. Elsewhere neither means anything.
  */
 #ifndef SLUICE_CORE_ENV_H
 #define SLUICE_CORE_ENV_H
