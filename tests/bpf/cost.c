@@ -51,8 +51,8 @@ static void attach(uint32_t interface, const char *program)
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex[interface],
 		    .attach_point = BPF_TC_INGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, opts,
-		    .prog_fd = bpf_program__fd(
-			    bpf_object__find_program_by_name(bed.object, program)));
+		    .prog_fd =
+			    bpf_program__fd(bpf_object__find_program_by_name(bed.object, program)));
 
 	if (bpf_tc_hook_create(&hook) || bpf_tc_attach(&hook, &opts)) {
 		printf("Bail out! %s\n", program);
