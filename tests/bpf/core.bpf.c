@@ -28,6 +28,7 @@ ENTRY int nat(struct sluice_tuple *a, struct sluice_tuple *b, struct sluice_nat_
 	      __u16 check)
 {
 	sluice_nat_delta(a, b, d);
+	d->addr = sluice_csum_replace(d->addr, check, d->port);
 	return sluice_csum_apply(check, sluice_csum_add(d->addr, d->port));
 }
 
