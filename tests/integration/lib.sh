@@ -245,6 +245,10 @@ module_unload() {
 
 PINS=/sys/fs/bpf/sluice
 
+pins() { # pins NODE: where those of its programs and maps are
+	echo "$PINS/net-$("$TOOLS/netns" cookie "$1")"
+}
+
 # A cgroup for each node's processes (tools/netns.h puts them there): cgroup programs are attached to these, never
 # to the root. sluiced loads everything else.
 cgroups_up() {
