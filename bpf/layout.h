@@ -318,7 +318,12 @@ struct sluice_bpf_key6 {
  * update costs one count or is repaired by the next packet. All zero: free.
  */
 struct sluice_bpf_conn {
-	__u32 last_seen; /* ticks */
+	__u32 last_seen; /* ticks; this and the next eight bytes are all that the sweeper looks at */
+	__u8 state;
+	__u8 verdict;
+	__u8 reason;
+	__u8 staged_verdict;
+	__u32 bits;
 	__u32 created;
 	__u32 policy_gen;
 	__u32 backend_epoch;
@@ -328,11 +333,6 @@ struct sluice_bpf_conn {
 	struct sluice_tcp_dir tcp[2];
 	__u32 rule[2]; /* ids: egress, ingress */
 	__u32 staged_rule[2];
-	__u8 state;
-	__u8 verdict;
-	__u8 reason;
-	__u8 staged_verdict;
-	__u32 bits;
 	__u32 next[2]; /* references */
 };
 SLUICE_ASSERT_SIZE(struct sluice_bpf_conn, 112);
