@@ -69,7 +69,8 @@
 /* Control state ***************************************************************************/
 
 #define SLUICE_BPF_NEVER 0xffffffffU /* a revision that does not come */
-#define SLUICE_BPF_ABSENT 0xffffffffU /* a class, or a number of backends: this version is "not there" */
+#define SLUICE_BPF_ABSENT \
+	0xffffffffU /* a class, or a number of backends: this version is "not there" */
 
 /* First member of every versioned value. */
 struct sluice_bpf_since {
@@ -108,6 +109,11 @@ struct sluice_bpf_control {
 		__u32 hand; /* the sweeper's next object; by the sweeper alone */
 	} table[2]; /* IPv4, IPv6 */
 	__u64 budget; /* bytes; what limit follows from; for people to read */
+	/*
+	 * By family, IPv4 and IPv6: the node's address towards other nodes, all zero without one. It stands in
+	 * for a source that the answer would not find back through us. Userspace keeps it current.
+	 */
+	struct sluice_addr masquerade[2];
 };
 
 /* Map "services": struct sluice_service_key -> this. */

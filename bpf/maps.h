@@ -10,13 +10,13 @@
 
 #include "bpf/layout.h"
 
-#define SLUICE_HASH(name, n, k, v)                       \
-	struct {                                         \
-		__uint(type, BPF_MAP_TYPE_HASH);         \
-		__uint(map_flags, BPF_F_NO_PREALLOC);    \
-		__uint(max_entries, n);                  \
-		__type(key, k);                          \
-		__type(value, v);                        \
+#define SLUICE_HASH(name, n, k, v)                    \
+	struct {                                      \
+		__uint(type, BPF_MAP_TYPE_HASH);      \
+		__uint(map_flags, BPF_F_NO_PREALLOC); \
+		__uint(max_entries, n);               \
+		__type(key, k);                       \
+		__type(value, v);                     \
 	} name SEC(".maps")
 
 struct {
@@ -149,5 +149,25 @@ struct {
 	__type(key, struct sluice_bpf_socket_key);
 	__type(value, struct sluice_bpf_socket);
 } sockets SEC(".maps");
+
+/* Now, in ticks. */
+static __always_inline __u32 sluice_bpf_ticks(void)
+{
+	return (__u32)(bpf_ktime_get_coarse_ns() >> 20);
+}
+
+static __always_inline struct sluice_bpf_control *sluice_bpf_control(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&control, &zero);
+}
+
+static __always_inline struct sluice_bpf_stats *sluice_bpf_stats(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&stats, &zero);
+}
 
 #endif
