@@ -4,11 +4,11 @@
  * bpf/layout.h says how it works.
  *
  * The memory budget is one for both families. What is not yet in segments is promised to both: the limit of a
- * family is what it has and what it would have, got it all. Growth takes from it, so that limits are
- * set anew with each segment.
+ * family is what it has and the segments that it would have, got it all. Growth takes from it, so that limits
+ * are set anew with each segment.
  *
- *	budget 16 MB, buckets 1 MB, one segment each (2.36 MB and 3.15 MB): 9.5 MB are left. Limits: 16,384 + 66,000
- *	IPv4, or 16,384 + 49,500 IPv6.
+ *	budget 20 MB, buckets 1.5 MB, one segment each (2.4 and 3.1 MB): 13 MB are left. Limits, in
+ *	segments: 1 + 5 of IPv4, 1 + 4 of IPv6. IPv4 takes one more: 10.6 MB are left. Limits: 2 + 4, and 1 + 3.
  */
 #ifndef SLUICE_CTL_LIB_BPF_CONNS_H
 #define SLUICE_CTL_LIB_BPF_CONNS_H

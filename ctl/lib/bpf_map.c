@@ -94,8 +94,9 @@ int sluice_bpf_map_erase(const struct sluice_bpf_map *map, const void *keys, uin
 
 	for (uint32_t done = 0, count; done < n; done += count) {
 		count = n - done < BATCH ? n - done : BATCH;
-		if (!bpf_map_delete_batch(map->fd, (const char *)keys + (size_t)done * map->key_size,
-					  &count, &opts))
+		if (!bpf_map_delete_batch(map->fd,
+					  (const char *)keys + (size_t)done * map->key_size, &count,
+					  &opts))
 			continue;
 		if (errno != ENOENT)
 			return fail(map, errno, err);

@@ -15,31 +15,31 @@
 #include "ctl/lib/err.h"
 
 /* X(symbol, name): the maps that userspace knows. Programs may have others of their own. */
-#define SLUICE_BPF_MAPS(X)                 \
-	X(CONTROL, control)                \
-	X(SERVICES, services)              \
-	X(VIPS, vips)                      \
-	X(BACKENDS, backends)              \
-	X(BACKEND_REFS, backend_refs)      \
-	X(ADDRS, addrs)                    \
-	X(HOSTS, hosts)                    \
-	X(ENDPOINTS, endpoints)            \
-	X(UPLINKS, uplinks)                \
-	X(PREFIXES4, prefixes4)            \
-	X(PREFIXES6, prefixes6)            \
-	X(RULESETS, rulesets)              \
-	X(SERVICE_INFO, service_info)      \
-	X(PEER_INFO, peer_info)            \
-	X(RULE_INFO, rule_info)            \
-	X(RULESET_INFO, ruleset_info)      \
-	X(ENDPOINT_INFO, endpoint_info)    \
-	X(CONNS4, conns4)                  \
-	X(CONNS6, conns6)                  \
-	X(BUCKETS4, buckets4)              \
-	X(BUCKETS6, buckets6)              \
-	X(STATS, stats)                    \
-	X(MONITORS, monitors)              \
-	X(MONITOR_UNTIL, monitor_until)    \
+#define SLUICE_BPF_MAPS(X)              \
+	X(CONTROL, control)             \
+	X(SERVICES, services)           \
+	X(VIPS, vips)                   \
+	X(BACKENDS, backends)           \
+	X(BACKEND_REFS, backend_refs)   \
+	X(ADDRS, addrs)                 \
+	X(HOSTS, hosts)                 \
+	X(ENDPOINTS, endpoints)         \
+	X(UPLINKS, uplinks)             \
+	X(PREFIXES4, prefixes4)         \
+	X(PREFIXES6, prefixes6)         \
+	X(RULESETS, rulesets)           \
+	X(SERVICE_INFO, service_info)   \
+	X(PEER_INFO, peer_info)         \
+	X(RULE_INFO, rule_info)         \
+	X(RULESET_INFO, ruleset_info)   \
+	X(ENDPOINT_INFO, endpoint_info) \
+	X(CONNS4, conns4)               \
+	X(CONNS6, conns6)               \
+	X(BUCKETS4, buckets4)           \
+	X(BUCKETS6, buckets6)           \
+	X(STATS, stats)                 \
+	X(MONITORS, monitors)           \
+	X(MONITOR_UNTIL, monitor_until) \
 	X(SOCKETS, sockets)
 
 enum sluice_bpf_map_id {

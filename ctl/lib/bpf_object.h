@@ -44,20 +44,20 @@
 #include "ctl/lib/err.h"
 
 /* X(symbol, name, pin of its cgroup link or NULL, enum bpf_attach_type) */
-#define SLUICE_BPF_PROGS(X)                                                              \
-	X(POD, sluice_pod, NULL, 0)                                                      \
-	X(UPLINK, sluice_uplink, NULL, 0)                                                \
-	X(TO_POD, sluice_to_pod, NULL, 0)                                                \
-	X(START, sluice_start, NULL, 0)                                                  \
-	X(CONNECT4, sluice_connect4, "link-cgroup-connect4", BPF_CGROUP_INET4_CONNECT)   \
-	X(CONNECT6, sluice_connect6, "link-cgroup-connect6", BPF_CGROUP_INET6_CONNECT)   \
-	X(SENDMSG4, sluice_sendmsg4, "link-cgroup-sendmsg4", BPF_CGROUP_UDP4_SENDMSG)    \
-	X(SENDMSG6, sluice_sendmsg6, "link-cgroup-sendmsg6", BPF_CGROUP_UDP6_SENDMSG)    \
-	X(RECVMSG4, sluice_recvmsg4, "link-cgroup-recvmsg4", BPF_CGROUP_UDP4_RECVMSG)    \
-	X(RECVMSG6, sluice_recvmsg6, "link-cgroup-recvmsg6", BPF_CGROUP_UDP6_RECVMSG)    \
-	X(GETPEERNAME4, sluice_getpeername4, "link-cgroup-getpeername4",                 \
-	  BPF_CGROUP_INET4_GETPEERNAME)                                                  \
-	X(GETPEERNAME6, sluice_getpeername6, "link-cgroup-getpeername6",                 \
+#define SLUICE_BPF_PROGS(X)                                                            \
+	X(POD, sluice_pod, NULL, 0)                                                    \
+	X(UPLINK, sluice_uplink, NULL, 0)                                              \
+	X(TO_POD, sluice_to_pod, NULL, 0)                                              \
+	X(START, sluice_start, NULL, 0)                                                \
+	X(CONNECT4, sluice_connect4, "link-cgroup-connect4", BPF_CGROUP_INET4_CONNECT) \
+	X(CONNECT6, sluice_connect6, "link-cgroup-connect6", BPF_CGROUP_INET6_CONNECT) \
+	X(SENDMSG4, sluice_sendmsg4, "link-cgroup-sendmsg4", BPF_CGROUP_UDP4_SENDMSG)  \
+	X(SENDMSG6, sluice_sendmsg6, "link-cgroup-sendmsg6", BPF_CGROUP_UDP6_SENDMSG)  \
+	X(RECVMSG4, sluice_recvmsg4, "link-cgroup-recvmsg4", BPF_CGROUP_UDP4_RECVMSG)  \
+	X(RECVMSG6, sluice_recvmsg6, "link-cgroup-recvmsg6", BPF_CGROUP_UDP6_RECVMSG)  \
+	X(GETPEERNAME4, sluice_getpeername4, "link-cgroup-getpeername4",               \
+	  BPF_CGROUP_INET4_GETPEERNAME)                                                \
+	X(GETPEERNAME6, sluice_getpeername6, "link-cgroup-getpeername6",               \
 	  BPF_CGROUP_INET6_GETPEERNAME)
 
 enum sluice_bpf_prog_id {
@@ -104,6 +104,7 @@ struct sluice_bpf {
 	struct sluice_bpf_control *control; /* in our memory, writable */
 	int progs[SLUICE_BPF_PROG_COUNT];
 	uint32_t prog_ids[SLUICE_BPF_PROG_COUNT];
+	int grace_outer, grace_inner; /* maps for sluice_bpf_grace() */
 	void *segments[2][SLUICE_BPF_SEGMENTS]; /* bpf_conns.c: those that have been mapped */
 };
 
@@ -120,13 +121,18 @@ int sluice_bpf_open(struct sluice_bpf *bpf, const struct sluice_bpf_options *opt
 /* Everything in the kernel stays. Also of one that was never opened, if zeroed. */
 void sluice_bpf_close(struct sluice_bpf *bpf);
 
-/*
- * The programs of a pod's interface, or of an uplink, in place of whatever of ours is there. ENODEV:
- * there is no such interface.
- */
-int sluice_bpf_attach_pod(struct sluice_bpf *bpf, uint32_t ifindex, struct sluice_err *err);
-int sluice_bpf_attach_uplink(struct sluice_bpf *bpf, uint32_t ifindex, struct sluice_err *err);
-void sluice_bpf_detach(struct sluice_bpf *bpf, uint32_t ifindex);
+/* What the programs on an interface make of it. */
+enum sluice_bpf_role {
+	SLUICE_BPF_ROLE_NONE, /* none of ours */
+	SLUICE_BPF_ROLE_POD,
+	SLUICE_BPF_ROLE_UPLINK,
+};
+
+/* Puts the role's programs in place of whatever of ours is there. ENODEV: there is no such interface. */
+int sluice_bpf_attach(struct sluice_bpf *bpf, uint32_t ifindex, enum sluice_bpf_role role,
+		      struct sluice_err *err);
+/* By what is at its ingress. */
+enum sluice_bpf_role sluice_bpf_role(const struct sluice_bpf *bpf, uint32_t ifindex);
 /* Removes the pins of interfaces that are gone. */
 void sluice_bpf_tidy(const struct sluice_bpf *bpf);
 
