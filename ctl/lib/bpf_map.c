@@ -19,7 +19,7 @@
 /* A hash map's look-up takes whole buckets, of which the longest must fit: 16 times a load of 1 is no limit in practice. */
 #define WALK 4096U
 
-const char *sluice_bpf_map_name(enum sluice_bpf_map_id id)
+const char *sluice_bpf_map_name(enum sluice_bpf_which_map id)
 {
 	static const char *const names[] = {
 #define X(sym, name) [SLUICE_BPF_MAP_##sym] = #name,

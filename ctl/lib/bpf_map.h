@@ -42,7 +42,7 @@
 	X(MONITOR_UNTIL, monitor_until) \
 	X(SOCKETS, sockets)
 
-enum sluice_bpf_map_id {
+enum sluice_bpf_which_map {
 #define X(sym, name) SLUICE_BPF_MAP_##sym,
 	SLUICE_BPF_MAPS(X)
 #undef X
@@ -59,7 +59,7 @@ struct sluice_bpf_map {
 	uint32_t flags;
 };
 
-const char *sluice_bpf_map_name(enum sluice_bpf_map_id id);
+const char *sluice_bpf_map_name(enum sluice_bpf_which_map id);
 
 /* Opens a pin. Errors: ENOENT, EPERM, ... */
 int sluice_bpf_map_open(struct sluice_bpf_map *map, const char *dir, const char *name,

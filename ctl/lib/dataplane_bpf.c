@@ -73,7 +73,7 @@ static struct bpf_dataplane *self_of(const struct sluice_dataplane *dp)
 	return (struct bpf_dataplane *)dp;
 }
 
-static struct sluice_bpf_map *map_of(struct bpf_dataplane *self, enum sluice_bpf_map_id id)
+static struct sluice_bpf_map *map_of(struct bpf_dataplane *self, enum sluice_bpf_which_map id)
 {
 	return &self->bpf.maps[id];
 }
@@ -223,9 +223,9 @@ struct infos {
 	struct batch batch[SLUICE_DP_KINDS];
 };
 
-static enum sluice_bpf_map_id info_map(enum sluice_dp_kind kind)
+static enum sluice_bpf_which_map info_map(enum sluice_dp_kind kind)
 {
-	static const enum sluice_bpf_map_id ids[SLUICE_DP_KINDS] = {
+	static const enum sluice_bpf_which_map ids[SLUICE_DP_KINDS] = {
 		[SLUICE_DP_SERVICE] = SLUICE_BPF_MAP_SERVICE_INFO,
 		[SLUICE_DP_PEER] = SLUICE_BPF_MAP_PEER_INFO,
 		[SLUICE_DP_RULE] = SLUICE_BPF_MAP_RULE_INFO,
@@ -574,7 +574,7 @@ static int learn_versions(struct bpf_dataplane *self, struct sluice_err *err)
 {
 	const struct {
 		struct sluice_bpf_versions *t;
-		enum sluice_bpf_map_id map;
+		enum sluice_bpf_which_map map;
 		uint32_t words;
 		bool in_place;
 		bool (*absent)(const uint32_t *words);
@@ -612,7 +612,7 @@ static int copy_element(const void *key, const void *value, void *arg, struct sl
 	return 0;
 }
 
-static int read_map(struct bpf_dataplane *self, enum sluice_bpf_map_id id, struct sluice_map *table,
+static int read_map(struct bpf_dataplane *self, enum sluice_bpf_which_map id, struct sluice_map *table,
 		    struct sluice_err *err)
 {
 	struct {
@@ -624,7 +624,7 @@ static int read_map(struct bpf_dataplane *self, enum sluice_bpf_map_id id, struc
 }
 
 /* Removes from the map what is still in the table, and clears it: nothing that is there wanted it. */
-static int erase_rest(struct bpf_dataplane *self, enum sluice_bpf_map_id id,
+static int erase_rest(struct bpf_dataplane *self, enum sluice_bpf_which_map id,
 		      struct sluice_map *table, struct sluice_err *err)
 {
 	struct batch b = { .map = map_of(self, id) };

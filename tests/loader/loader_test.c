@@ -236,7 +236,7 @@ static void commit(struct pair *p, bool sweep)
 
 /* What packets see ***********************************************************************/
 
-static int fd_of(const struct sluice_bpf *b, enum sluice_bpf_map_id id)
+static int fd_of(const struct sluice_bpf *b, enum sluice_bpf_which_map id)
 {
 	return b->maps[id].fd;
 }
@@ -282,7 +282,7 @@ static uint32_t view_service(const struct sluice_bpf *b, uint32_t revision,
 }
 
 /* A number of vips or addrs. */
-static uint32_t view_number(const struct sluice_bpf *b, enum sluice_bpf_map_id map,
+static uint32_t view_number(const struct sluice_bpf *b, enum sluice_bpf_which_map map,
 			    uint32_t revision, const struct sluice_addr *a, uint8_t family)
 {
 	struct sluice_bpf_addr_key key = { *a, family };
@@ -640,6 +640,14 @@ static char *expected_view(const struct sluice_dataplane *memory)
 }
 
 /* Tests **********************************************************************************/
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
 
 static bool is_pinned(const struct sluice_bpf *b, const char *name)
 {
@@ -1235,10 +1243,11 @@ static void test_kill(void)
 {
 	unsigned int before = 0, after = 0;
 
-	for (int round = 0; round < 60; round++) {
+	for (int round = 0; round < 100; round++) {
 		struct pair p = open_pair(&pass);
 		char *views[2], *seen;
-		uint32_t delay = tap_below(1 + round * 60);
+		uint32_t delay =
+			tap_below(1U << tap_below(17)); /* us; a grace period is some 10 ms */
 		uint64_t seed = tap_random();
 		pid_t child;
 		int status;
@@ -1399,12 +1408,63 @@ static void test_random(void)
 	close_pair(&p);
 }
 
-static double seconds(void)
+/* Figures, for whoever reads the log. */
+static void test_speed(void)
 {
-	struct timespec now;
+	struct sluice_bpf_options o = options(&pass);
+	struct sluice_dataplane *dp;
+	double begun = 0, committed = 0, at;
+	SLUICE_ERR(err);
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
+	remove_all();
+	dp = sluice_dataplane_bpf_new(&o);
+	for (int i = 0; i < 50; i++) {
+		struct sluice_dp_peer one = peer("10.2.0.1/32", i, "one");
+
+		at = seconds();
+		dp->ops->begin(dp, NULL);
+		begun += i ? seconds() - at : 0;
+		dp->ops->set_peer(dp, &one, NULL);
+		at = seconds();
+		check(!dp->ops->commit(dp, false, &err), "%s", sluice_err_msg(&err));
+		committed += seconds() - at;
+	}
+	diag("one peer: begin %.2f ms, commit %.2f ms", begun / 49 * 1e3, committed / 50 * 1e3);
+	at = seconds();
+	dp->ops->begin(dp, NULL);
+	for (uint32_t i = 0; i < 10000; i++) {
+		struct sluice_dp_service s = { .port = 80,
+					       .proto = SLUICE_PROTO_TCP,
+					       .family = SLUICE_IPV4,
+					       .name = "shop/many:80" };
+		struct sluice_dp_backend backends[4] = { 0 };
+
+		s.addr.w[0] = sluice_htonl(0x0b000000 + i);
+		for (uint32_t j = 0; j < 4; j++) {
+			backends[j].addr.w[0] = sluice_htonl(0x0c000000 + 4 * i + j);
+			backends[j].port = 80;
+		}
+		s.backends = backends;
+		s.n_backends = 4;
+		dp->ops->set_service(dp, &s, NULL);
+	}
+	for (uint32_t i = 0; i < 50000; i++) {
+		struct sluice_dp_peer p = {
+			.plen = 32, .family = SLUICE_IPV4, .class = i % 100, .name = "shop/pod"
+		};
+
+		p.addr.w[0] = sluice_htonl(0x0d000000 + i);
+		dp->ops->set_peer(dp, &p, NULL);
+	}
+	check(!dp->ops->commit(dp, true, &err), "%s", sluice_err_msg(&err));
+	diag("10,000 services with 4 backends and 50,000 peers: %.3f s", seconds() - at);
+	dp->ops->close(dp);
+	dp = sluice_dataplane_bpf_new(&o);
+	at = seconds();
+	check(!sluice_dataplane_bpf_open(dp, &err), "%s", sluice_err_msg(&err));
+	diag("read again: %.3f s", seconds() - at);
+	dp->ops->close(dp);
+	ok_checks("many objects are committed and read again");
 }
 
 /* The object that is built in. */
@@ -1456,6 +1516,7 @@ int main(void)
 	test_endpoint_gone();
 	test_random();
 	test_kill();
+	test_speed();
 	test_real();
 	remove_all();
 	for (int i = 0; i < 4; i++)
