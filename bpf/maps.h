@@ -53,19 +53,19 @@ struct {
 	__type(value, struct sluice_bpf_class);
 } prefixes6 SEC(".maps");
 
-struct sluice_ruleset_words {
+struct sluice_ruleset_pieces {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP); /* each has its own length */
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, SLUICE_BLOB_PIECE);
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, SLUICE_BPF_RULESETS);
 	__type(key, __u32);
-	__array(values, struct sluice_ruleset_words);
+	__array(values, struct sluice_ruleset_pieces);
 } rulesets SEC(".maps");
 
 SLUICE_HASH(service_info, 65536, struct sluice_service_key, struct sluice_bpf_service_info);
@@ -149,25 +149,5 @@ struct {
 	__type(key, struct sluice_bpf_socket_key);
 	__type(value, struct sluice_bpf_socket);
 } sockets SEC(".maps");
-
-/* Now, in ticks. */
-static __always_inline __u32 sluice_bpf_ticks(void)
-{
-	return (__u32)(bpf_ktime_get_coarse_ns() >> 20);
-}
-
-static __always_inline struct sluice_bpf_control *sluice_bpf_control(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&control, &zero);
-}
-
-static __always_inline struct sluice_bpf_stats *sluice_bpf_stats(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&stats, &zero);
-}
 
 #endif
