@@ -33,8 +33,6 @@
 /* The options as a filter: o->has tells which attributes count. 0, or USAGE with err set. */
 int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter,
 		struct sluice_err *err);
-/* Does a connection have what the filter asks for? */
-bool conn_matches(const struct sluice_nl_conn *conn, const struct sluice_nl_conn *filter);
 
 /* One line, without its line feed. */
 void conn_print(FILE *out, const struct sluice_nl_conn *conn, const struct rule_names *names);

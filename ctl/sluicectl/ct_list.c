@@ -21,7 +21,7 @@ static int take_conn(struct nlattr **attrs, void *arg, struct sluice_err *err)
 	ret = sluice_nl_parse_conn(attrs[SLUICE_A_CONN], &conn, err);
 	if (ret)
 		return ret;
-	if (!conn_matches(&conn, &listing->filter))
+	if (!sluice_nl_conn_matches(&conn, &listing->filter))
 		return 0;
 	if (listing->json) {
 		json_list_add(&listing->list, conn_json(&conn, &listing->names));
