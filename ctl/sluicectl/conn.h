@@ -23,7 +23,7 @@
 		"state", "STATE", "the state, such as established", CONN_STATES            \
 	}
 
-/* The module knows how to narrow by all but this. */
+/* The data plane knows how to narrow by all but this. */
 #define CONN_VERDICT_OPTION { "verdict", "VERDICT", "allow, deny or reject", "allow deny reject" }
 
 /* The names of all states, from the one list, without the leading space. */

@@ -52,7 +52,7 @@ int run_ct_list(const struct invocation *inv, struct sluice_err *err)
 		json_list_begin(&listing.list, stdout);
 	msg = sluice_nl_message(&nl, SLUICE_CMD_GET_CONN, 0, err);
 	if (msg) {
-		/* What the module can tell by itself does not have to be copied here. */
+		/* What the data plane can tell by itself does not have to be copied here. */
 		struct sluice_nl_conn filter = listing.filter;
 
 		filter.has &= ~SLUICE_NL_HAS(SLUICE_CONN_A_VERDICT);
