@@ -69,7 +69,8 @@
 /* Control state ***************************************************************************/
 
 #define SLUICE_BPF_NEVER 0xffffffffU /* a revision that does not come */
-#define SLUICE_BPF_ABSENT 0xffffffffU /* a class, or a number of backends: this version is "not there" */
+#define SLUICE_BPF_ABSENT \
+	0xffffffffU /* a class, or a number of backends: this version is "not there" */
 
 /* First member of every versioned value. */
 struct sluice_bpf_since {
@@ -108,6 +109,11 @@ struct sluice_bpf_control {
 		__u32 hand; /* the sweeper's next object; by the sweeper alone */
 	} table[2]; /* IPv4, IPv6 */
 	__u64 budget; /* bytes; what limit follows from; for people to read */
+	/*
+	 * By family, IPv4 and IPv6: the node's address towards other nodes, all zero without one. It stands in
+	 * for a source that the answer would not find back through us. Userspace keeps it current.
+	 */
+	struct sluice_addr masquerade[2];
 };
 
 /* Map "services": struct sluice_service_key -> this. */
@@ -202,8 +208,12 @@ struct sluice_bpf_endpoint {
 };
 
 /*
- * Map "rulesets": an array of maps, by slot. Each is an array of 64-bit words, the blob of core/ruleset.h. A
- * ruleset that changes gets another slot, and the endpoints that obey it another version.
+ * Map "rulesets": an array of maps, by slot. Each is the blob of core/ruleset.h, cut into pieces of
+ * SLUICE_BLOB_PIECE bytes, one an element; what is behind the blob in its last piece is zero. A ruleset that changes
+ * gets another slot, and the endpoints that obey it another version.
+ *
+ * Why pieces: an element that is at hand is read by a load, another one by a call of 20 instructions. A ruleset of
+ * 100 rules takes 6 KiB and is read in 30 places, 20 of which are in its first piece.
  */
 #define SLUICE_BPF_RULESETS 65536
 
@@ -421,6 +431,8 @@ struct sluice_bpf_stats {
  */
 #define SLUICE_BPF_MONITORS 4
 #define SLUICE_BPF_MONITOR_BYTES (1U << 20)
+#define SLUICE_BPF_MONITOR_AHEAD \
+	65536U /* ticks, 69 s: what is further ahead than this is long past */
 
 struct sluice_bpf_monitor { /* map "monitor_until", by place */
 	__u32 until; /* ticks; past: the place is free */

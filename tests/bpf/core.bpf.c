@@ -55,7 +55,7 @@ ENTRY int conntrack(struct sluice_packet *pkt, struct sluice_tcp_dir *tcp, __u8 
 ENTRY int classify(const struct sluice_ruleset *rs, __u32 class, __u32 key,
 		   struct sluice_match *enforced, struct sluice_match *staged)
 {
-	sluice_ruleset_classify(rs, class, (__u8)(key >> 16), (__u16)key, enforced, staged);
+	sluice_ruleset_classify(rs, class, key, enforced, staged);
 	return enforced->action;
 }
 

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What judge.c asks: policy's answer to a request that userspace put into a map. */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/judge.h"
+
+/* One a CPU, as the packet's path has it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sluice_judge_request);
+} requests SEC(".maps");
+
+SEC("tc") int judge_packet(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct sluice_judge_request *q = bpf_map_lookup_elem(&requests, &zero);
+
+	(void)skb;
+	return q ? sluice_judge_packet(q) : -1;
+}
+
+char _license[] SEC("license") = "GPL";
