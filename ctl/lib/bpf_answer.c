@@ -344,6 +344,7 @@ void sluice_bpf_answer_close(struct sluice_bpf_answerer *a)
 	if (!a)
 		return;
 	sluice_bpf_answer_unsubscribe(a);
+	sluice_bpf_answer_close_tables(a);
 	if (a->control)
 		munmap((void *)a->control, sizeof(*a->control));
 	for (size_t i = 0; i < SLUICE_MAPS; i++)

@@ -239,9 +239,8 @@ static int get_conn(struct sluice_bpf_request *r, struct nlattr *attr, struct sl
 	return ret ? ret : sluice_nl_parse_conn(attr, o, r->err);
 }
 
-/* The tables of both families, and the node's own addresses, once for all connections of a request. */
+/* What is found out once for all connections of a request. */
 struct restoring {
-	struct sluice_bpf_conn_table tables[2];
 	struct sluice_bpf_node_addrs node;
 	uint32_t count;
 };
@@ -336,7 +335,7 @@ static int restore_conn(struct sluice_bpf_request *r, struct restoring *s,
 	ret = restore_service(r, o, &c);
 	if (ret)
 		return ret;
-	return sluice_bpf_conn_table_add(&s->tables[tuple[0].family == SLUICE_IPV6], &c, tuple,
+	return sluice_bpf_conn_table_add(r->a->tables[tuple[0].family == SLUICE_IPV6], &c, tuple,
 					 r->err);
 }
 
@@ -364,18 +363,48 @@ static int restore_conns(struct sluice_bpf_request *r, struct restoring *s)
 	return answer_count(r, s->count);
 }
 
+/*
+ * The tables stay open for the next request: a restore of a million connections is 8,000 requests, and each may look
+ * at every segment.
+ */
+static int open_tables(struct sluice_bpf_request *r)
+{
+	for (int i = 0; i < 2; i++) {
+		struct sluice_bpf_conn_table *t = r->a->tables[i];
+		int ret;
+
+		if (t)
+			continue;
+		t = sluice_zalloc(sizeof(*t));
+		ret = sluice_bpf_conn_table_open(t, r->a, families[i], true, r->err);
+		if (ret) {
+			free(t);
+			return ret;
+		}
+		r->a->tables[i] = t;
+	}
+	return 0;
+}
+
+void sluice_bpf_answer_close_tables(struct sluice_bpf_answerer *a)
+{
+	for (int i = 0; i < 2; i++) {
+		if (a->tables[i])
+			sluice_bpf_conn_table_close(a->tables[i]);
+		free(a->tables[i]);
+		a->tables[i] = NULL;
+	}
+}
+
 int sluice_bpf_answer_restore(struct sluice_bpf_request *r)
 {
-	struct restoring *s = sluice_zalloc(sizeof(*s));
-	int ret = sluice_bpf_node_addrs_load(&s->node, r->err);
+	struct restoring s = { 0 };
+	int ret = open_tables(r);
 
-	for (int i = 0; i < 2 && !ret; i++)
-		ret = sluice_bpf_conn_table_open(&s->tables[i], r->a, families[i], true, r->err);
 	if (!ret)
-		ret = restore_conns(r, s);
-	for (int i = 0; i < 2; i++)
-		sluice_bpf_conn_table_close(&s->tables[i]);
-	sluice_bpf_node_addrs_clear(&s->node);
-	free(s);
+		ret = sluice_bpf_node_addrs_load(&s.node, r->err);
+	if (!ret)
+		ret = restore_conns(r, &s);
+	sluice_bpf_node_addrs_clear(&s.node);
 	return ret;
 }

@@ -42,12 +42,14 @@ enum sluice_bpf_map_id {
 };
 
 struct sluice_bpf_events;
+struct sluice_bpf_conn_table;
 
 struct sluice_bpf_answerer {
 	char dir[64];
 	int fd[SLUICE_MAPS]; /* -1: not opened yet */
 	const struct sluice_bpf_control *control; /* mapped, for reading */
 	struct nl_msg *msg; /* the answer that is being built; used again for each */
+	struct sluice_bpf_conn_table *tables[2]; /* IPv4, IPv6; kept from one request to the next */
 	struct sluice_bpf_events *events; /* NULL: not subscribed */
 };
 
@@ -176,6 +178,9 @@ int sluice_bpf_answer_flush(struct sluice_bpf_request *r);
 int sluice_bpf_answer_restore(struct sluice_bpf_request *r);
 int sluice_bpf_answer_config(struct sluice_bpf_request *r);
 int sluice_bpf_answer_trace(struct sluice_bpf_request *r);
+
+/* bpf_answer_conn.c: lets go of the tables. */
+void sluice_bpf_answer_close_tables(struct sluice_bpf_answerer *a);
 
 /* bpf_answer_event.c: the end of a subscription. */
 void sluice_bpf_answer_unsubscribe(struct sluice_bpf_answerer *a);

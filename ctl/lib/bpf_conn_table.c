@@ -253,7 +253,7 @@ static int insert(struct sluice_bpf_conn_table *t, struct sluice_bpf_conn *c, ui
 static struct sluice_bpf_conn *pop(struct sluice_bpf_conn_table *t, uint32_t *index,
 				   struct sluice_err *err)
 {
-	uint64_t head = __atomic_load_n(&t->table->free, __ATOMIC_ACQUIRE), next;
+	__u64 head = __atomic_load_n(&t->table->free, __ATOMIC_ACQUIRE), next;
 	struct sluice_bpf_conn *c;
 
 	do {

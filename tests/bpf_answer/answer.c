@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -1437,14 +1438,97 @@ static void test_status(void)
 	free(got);
 }
 
-int main(void)
+/* Speed **********************************************************************************/
+
+static double milliseconds(struct timeval t)
 {
-	const uint32_t buckets = 65536;
+	return t.tv_sec * 1e3 + t.tv_usec / 1e3;
+}
+
+/* Time of the processor: other work on the machine does not count. */
+static void print_times(const char *command)
+{
+	struct rusage before, after;
+	int status;
+	char *got;
+
+	getrusage(RUSAGE_CHILDREN, &before);
+	got = ask(&status, "%s", command);
+	getrusage(RUSAGE_CHILDREN, &after);
+	if (status)
+		give_up("%s: %s", command, got);
+	free(got);
+	printf("%-40s %8.1f ms of user, %8.1f ms of system\n", command,
+	       milliseconds(after.ru_utime) - milliseconds(before.ru_utime),
+	       milliseconds(after.ru_stime) - milliseconds(before.ru_stime));
+	fflush(stdout);
+}
+
+/* Not a test: what commands take with so many connections. */
+static int measure(uint32_t n, const char *command)
+{
+	static const char *const commands[] = {
+		"ct list >/dev/null",
+		"ct list --state denied >/dev/null",
+		"ct list --verdict deny >/dev/null",
+		"ct list -o json >/dev/null",
+		"ct save /tmp/sluice-answer.json",
+		"ct flush",
+		NULL,
+		"ct restore /tmp/sluice-answer.json",
+		"ct stats",
+		"status --socket /nonexistent || true",
+		"stats",
+		"get services",
+		"get endpoints",
+		"get rules",
+	};
+	struct table *t = &tables[0];
+	char addr[32];
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct sluice_bpf_conn *c;
+		uint32_t index;
+
+		if (!(uint32_t)control->table[0].free)
+			add_segment(t);
+		c = take_conn(t, &index);
+		snprintf(addr, sizeof(addr), "10.%u.%u.%u", i >> 16 & 255, i >> 8 & 255, i & 255);
+		set_key(t, c, 0, addr, 40000, "10.96.0.1", 80, SLUICE_PROTO_TCP);
+		set_key(t, c, 1, "10.244.1.2", 8080, addr, 40000, SLUICE_PROTO_TCP);
+		c->last_seen = c->created = now();
+		c->state = SLUICE_STATE_TCP_ESTABLISHED;
+		c->verdict = c->staged_verdict = SLUICE_VERDICT_ALLOW;
+		c->reason = SLUICE_REASON_POLICY_ALLOW;
+		c->rule[1] = 1;
+		c->bits = SLUICE_BPF_LIVE | SLUICE_BPF_SERVICE | SLUICE_BPF_NAT;
+		link_conn(t, c, index, 1);
+		link_conn(t, c, index, 0);
+	}
+	control->table[0].limit = n;
+	if (command)
+		print_times(command);
+	for (size_t i = 0; !command && i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (commands[i])
+			print_times(commands[i]);
+		else
+			sweep();
+	}
+	unlink("/tmp/sluice-answer.json");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	bool speed = argc > 2 && !strcmp(argv[1], "--speed");
+	const uint32_t buckets = speed ? 1 << 20 : 65536;
 
 	make_namespace();
 	make_maps(buckets);
 	make_tables(buckets);
 	fill_state();
+	if (speed)
+		return measure((uint32_t)strtoul(argv[2], NULL, 10), argv[3]);
 	test_state();
 	fill_stats();
 	test_stats();
