@@ -47,8 +47,9 @@ static const struct option_spec help_options[] = {
 const struct command commands[] = {
 	{ .name = "status",
 	  .args = "",
-	  .summary = "show whether the controller and the module are well",
-	  .text = "Shows what sluiced holds and reports as wrong, and what the module holds. The exit "
+	  .summary = "show whether the controller and the data plane are well",
+	  .text = "Shows what sluiced holds and reports as wrong, which data plane runs (the kernel "
+		  "module or the eBPF variant), and what it holds. The exit "
 		  "status is 0 only if the controller is ready: a full state of its has been "
 		  "committed to the kernel.",
 	  .options = status_options,
