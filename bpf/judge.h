@@ -27,9 +27,8 @@ struct sluice_judge_request {
 	struct sluice_judgement out;
 };
 
-/* Is a pod open at a revision? *slot: of the ruleset that it obeys in a direction; 0: not isolated. */
-static __always_inline bool sluice_endpoint_open(__u32 ifindex, __u32 revision, bool ingress,
-						 __u32 *slot)
+/* Is a pod open at a revision? slots: of its ingress and egress rulesets, 0: not isolated. */
+static __always_inline bool sluice_endpoint_open(__u32 ifindex, __u32 revision, __u32 slots[2])
 {
 	const struct sluice_bpf_endpoint *e = bpf_map_lookup_elem(&endpoints, &ifindex);
 	__u32 want = SLUICE_BPF_ENDPOINT_PRESENT | SLUICE_BPF_ENDPOINT_OPEN;
@@ -37,9 +36,9 @@ static __always_inline bool sluice_endpoint_open(__u32 ifindex, __u32 revision, 
 
 	if (v < 0 || (e->v[v & 1].flags & want) != want)
 		return false;
-	*slot = ingress ? e->v[v & 1].ingress : e->v[v & 1].egress;
-	/* A commit checks that it exists; if it does not, nothing may pass. */
-	return !*slot || sluice_ruleset_exists(*slot);
+	slots[0] = e->v[v & 1].ingress;
+	slots[1] = e->v[v & 1].egress;
+	return true;
 }
 
 /*
@@ -49,18 +48,25 @@ __attribute__((noinline)) int sluice_judge_anew(struct sluice_judge_request *q)
 {
 	struct sluice_judge_in in = {};
 	struct sluice_addr addr;
+	__u32 slots[2];
 
 	if (!q)
 		return -1;
 	if (q->src_ifindex) {
 		q->flags |= SLUICE_JUDGE_SRC_LOCAL;
-		if (!sluice_endpoint_open(q->src_ifindex, q->rev, false, &in.egress))
+		if (!sluice_endpoint_open(q->src_ifindex, q->rev, slots) ||
+		    !sluice_ruleset_exists(slots[1]))
 			q->flags |= SLUICE_JUDGE_SRC_CLOSED;
+		else
+			in.egress = slots[1];
 	}
 	if (q->dst_ifindex) {
 		q->flags |= SLUICE_JUDGE_DST_LOCAL;
-		if (!sluice_endpoint_open(q->dst_ifindex, q->rev, true, &in.ingress))
+		if (!sluice_endpoint_open(q->dst_ifindex, q->rev, slots) ||
+		    !sluice_ruleset_exists(slots[0]))
 			q->flags |= SLUICE_JUDGE_DST_CLOSED;
+		else
+			in.ingress = slots[0];
 	}
 	/* A class is looked for only where a ruleset asks for it. */
 	if (in.egress) {

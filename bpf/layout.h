@@ -463,12 +463,13 @@ struct sluice_bpf_event {
 /* The node's own connections to services *****************************************************/
 
 /*
- * Map "sockets": socket cookie and backend -> the service that the program asked for, so that recvmsg() and
- * getpeername() say so. The oldest goes when it is full.
+ * Map "sockets", both ways: socket cookie and backend -> the service that the program asked for, so that recvmsg()
+ * and getpeername() say so; socket cookie and service -> the backend that a socket which is not connected sent to
+ * last. The oldest goes when it is full. Who takes a backend away finds here which sockets are connected to it.
  */
 struct sluice_bpf_socket_key {
 	__u64 cookie;
-	struct sluice_addr addr; /* of the backend */
+	struct sluice_addr addr; /* of the backend; of the service */
 	__be16 port;
 	__u8 family;
 	__u8 proto;
@@ -477,7 +478,7 @@ struct sluice_bpf_socket_key {
 SLUICE_ASSERT_SIZE(struct sluice_bpf_socket_key, 32);
 
 struct sluice_bpf_socket {
-	struct sluice_addr addr; /* of the service */
+	struct sluice_addr addr; /* of the service; of the backend */
 	__be16 port;
 	__u16 pad;
 };
