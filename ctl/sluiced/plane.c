@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ctl/sluiced/plane.h"
 
-#include <netlink/genl/ctrl.h>
-#include <netlink/genl/genl.h>
-#include <netlink/socket.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,9 +9,9 @@
 #include "ctl/lib/dataplane_bpf.h"
 #include "ctl/lib/dataplane_memory.h"
 #include "ctl/lib/dataplane_netlink.h"
+#include "ctl/lib/nl.h"
 #include "ctl/sluiced/controller.h"
 #include "ctl/sluiced/log.h"
-#include "uapi/sluice.h"
 
 /* 16,384 connections are kept free at least: a tenth of a second of 160,000 new ones each. */
 #define TICK_MS 100
@@ -42,13 +39,14 @@ bool plane_parse(const char *name, enum plane_kind *kind)
 	return false;
 }
 
-bool plane_module_answers(void)
+/* Does the module speak in this network namespace? */
+static bool module_answers(void)
 {
-	struct nl_sock *sock = nl_socket_alloc();
-	bool answers = sock && !genl_connect(sock) && genl_ctrl_resolve(sock, SLUICE_GENL_NAME) > 0;
+	struct sluice_nl nl;
+	bool answers = !sluice_nl_open_module(&nl, NULL);
 
-	if (sock)
-		nl_socket_free(sock);
+	if (answers)
+		sluice_nl_close(&nl);
 	return answers;
 }
 
@@ -107,7 +105,7 @@ static int choose_auto(struct plane *plane, const struct options *options, struc
 {
 	int ret;
 
-	if (plane_module_answers()) {
+	if (module_answers()) {
 		choose(plane, PLANE_MODULE, sluice_dataplane_netlink_new(), "the module is loaded");
 		return 0;
 	}
@@ -134,7 +132,7 @@ int plane_open(struct plane *plane, const struct options *options, struct loop *
 		break;
 	case PLANE_BPF:
 		ret = open_bpf(plane, options, asked, err);
-		if (!ret && plane_module_answers())
+		if (!ret && module_answers())
 			log_warning("the module is loaded, too; it must have no state in this "
 				    "network namespace");
 		break;

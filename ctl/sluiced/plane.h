@@ -37,9 +37,6 @@ struct plane {
 const char *plane_name(enum plane_kind kind);
 bool plane_parse(const char *name, enum plane_kind *kind);
 
-/* Does the module speak in this network namespace? */
-bool plane_module_answers(void);
-
 /* Chooses and opens it; nothing to do if that has been done. */
 int plane_open(struct plane *plane, const struct options *options, struct loop *loop,
 	       struct sluice_err *err);
