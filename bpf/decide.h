@@ -41,9 +41,9 @@ static __always_inline __u32 sluice_pod_of(const struct sluice_addr *a, __u8 fam
 
 static __always_inline bool sluice_pod_is_open(__u32 ifindex, __u32 revision)
 {
-	__u32 slot;
+	__u32 slots[2];
 
-	return sluice_endpoint_open(ifindex, revision, true, &slot);
+	return sluice_endpoint_open(ifindex, revision, slots);
 }
 
 static __always_inline void sluice_fib_towards(struct bpf_fib_lookup *fib,
