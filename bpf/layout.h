@@ -69,7 +69,8 @@
 /* Control state ***************************************************************************/
 
 #define SLUICE_BPF_NEVER 0xffffffffU /* a revision that does not come */
-#define SLUICE_BPF_ABSENT 0xffffffffU /* a class, or a number of backends: this version is "not there" */
+#define SLUICE_BPF_ABSENT \
+	0xffffffffU /* a class, or a number of backends: this version is "not there" */
 
 /* First member of every versioned value. */
 struct sluice_bpf_since {

@@ -10,13 +10,13 @@
 
 #include "bpf/layout.h"
 
-#define SLUICE_HASH(name, n, k, v)                       \
-	struct {                                         \
-		__uint(type, BPF_MAP_TYPE_HASH);         \
-		__uint(map_flags, BPF_F_NO_PREALLOC);    \
-		__uint(max_entries, n);                  \
-		__type(key, k);                          \
-		__type(value, v);                        \
+#define SLUICE_HASH(name, n, k, v)                    \
+	struct {                                      \
+		__uint(type, BPF_MAP_TYPE_HASH);      \
+		__uint(map_flags, BPF_F_NO_PREALLOC); \
+		__uint(max_entries, n);               \
+		__type(key, k);                       \
+		__type(value, v);                     \
 	} name SEC(".maps")
 
 struct {
