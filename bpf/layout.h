@@ -109,6 +109,11 @@ struct sluice_bpf_control {
 		__u32 hand; /* the sweeper's next object; by the sweeper alone */
 	} table[2]; /* IPv4, IPv6 */
 	__u64 budget; /* bytes; what limit follows from; for people to read */
+	/*
+	 * By family, IPv4 and IPv6: the node's address towards other nodes, all zero without one. It stands in
+	 * for a source that the answer would not find back through us. Userspace keeps it current.
+	 */
+	struct sluice_addr masquerade[2];
 };
 
 /* Map "services": struct sluice_service_key -> this. */
@@ -203,8 +208,12 @@ struct sluice_bpf_endpoint {
 };
 
 /*
- * Map "rulesets": an array of maps, by slot. Each is an array of 64-bit words, the blob of core/ruleset.h. A
- * ruleset that changes gets another slot, and the endpoints that obey it another version.
+ * Map "rulesets": an array of maps, by slot. Each is the blob of core/ruleset.h, cut into pieces of
+ * SLUICE_BLOB_PIECE bytes, one an element; what is behind the blob in its last piece is zero. A ruleset that changes
+ * gets another slot, and the endpoints that obey it another version.
+ *
+ * Why pieces: an element that is at hand is read by a load, another one by a call of 20 instructions. A ruleset of
+ * 100 rules takes 6 KiB and is read in 30 places, 20 of which are in its first piece.
  */
 #define SLUICE_BPF_RULESETS 65536
 
@@ -392,6 +401,17 @@ static __always_inline __u32 sluice_bpf_hash6(const struct sluice_bpf_key6 *k,
 	return (__u32)sluice_bpf_mix(h ^ rest, secret[0]);
 }
 
+/* Map "timers", an array of one: the sweeper's (bpf/sweep.h), who alone reads and writes all but the timer. */
+struct sluice_bpf_sweeper {
+	struct bpf_timer timer;
+	struct sluice_bpf_sweep {
+		__u32 counting[SLUICE_EVICT_COUNT]; /* by class, since the hand was at 0 */
+		__u32 counted[SLUICE_EVICT_COUNT]; /* the round before, less those that went since */
+		__u32 whole; /* this round has been counted since its start */
+		__u32 known; /* "counted" is of a whole round */
+	} table[2];
+};
+
 /* Statistics ******************************************************************************/
 
 /* Map "stats", one element a CPU. Names are those of uapi/sluice.h. */
@@ -422,6 +442,8 @@ struct sluice_bpf_stats {
  */
 #define SLUICE_BPF_MONITORS 4
 #define SLUICE_BPF_MONITOR_BYTES (1U << 20)
+#define SLUICE_BPF_MONITOR_AHEAD \
+	65536U /* ticks, 69 s: what is further ahead than this is long past */
 
 struct sluice_bpf_monitor { /* map "monitor_until", by place */
 	__u32 until; /* ticks; past: the place is free */

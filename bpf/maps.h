@@ -53,19 +53,19 @@ struct {
 	__type(value, struct sluice_bpf_class);
 } prefixes6 SEC(".maps");
 
-struct sluice_ruleset_words {
+struct sluice_ruleset_pieces {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_INNER_MAP); /* each has its own length */
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, SLUICE_BLOB_PIECE);
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, SLUICE_BPF_RULESETS);
 	__type(key, __u32);
-	__array(values, struct sluice_ruleset_words);
+	__array(values, struct sluice_ruleset_pieces);
 } rulesets SEC(".maps");
 
 SLUICE_HASH(service_info, 65536, struct sluice_service_key, struct sluice_bpf_service_info);
@@ -115,6 +115,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct sluice_bpf_buckets);
 } buckets4 SEC(".maps"), buckets6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sluice_bpf_sweeper);
+} timers SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -21,8 +21,8 @@
 #define SLUICE_JUDGE_SELF 0x40 /* both ends are the same pod */
 
 struct sluice_judge_in {
-	const struct sluice_ruleset *egress; /* of the source pod; NULL: not isolated */
-	const struct sluice_ruleset *ingress; /* of the destination pod; NULL: not isolated */
+	sluice_ruleset_ref egress; /* of the source pod; none: not isolated */
+	sluice_ruleset_ref ingress; /* of the destination pod; none: not isolated */
 	__u32 src_class; /* of the original client */
 	__u32 dst_class; /* of the destination after NAT */
 	__u32 flags; /* SLUICE_JUDGE_* */
@@ -50,11 +50,10 @@ struct sluice_judgement {
 	__u8 pad;
 };
 
-static __always_inline void sluice_judge_side(const struct sluice_ruleset *rs, __u32 class,
-					      __u8 proto, __u16 port,
-					      struct sluice_judge_side *side)
+static __always_inline void sluice_judge_side(sluice_ruleset_ref rs, __u32 class, __u8 proto,
+					      __u16 port, struct sluice_judge_side *side)
 {
-	struct sluice_match e, s;
+	struct sluice_match e = {}, s = {};
 
 	if (!rs) {
 		side->verdict = SLUICE_VERDICT_ALLOW;
@@ -62,7 +61,7 @@ static __always_inline void sluice_judge_side(const struct sluice_ruleset *rs, _
 		side->reason = SLUICE_REASON_NO_POLICY;
 		return;
 	}
-	sluice_ruleset_classify(rs, class, proto, port, &e, &s);
+	sluice_ruleset_classify(rs, class, sluice_port_key(proto, port), &e, &s);
 	side->rule = e.rule_id;
 	side->reason = e.reason;
 	side->verdict = e.action == SLUICE_ACTION_ALLOW ? SLUICE_VERDICT_ALLOW :

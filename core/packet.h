@@ -46,7 +46,7 @@ static __always_inline __u16 sluice_load16(const __u8 *p)
 {
 	__be16 v;
 
-	memcpy(&v, p, sizeof(v));
+	sluice_copy(&v, p, 2);
 	return sluice_ntohs(v);
 }
 
@@ -54,7 +54,7 @@ static __always_inline __u32 sluice_load32(const __u8 *p)
 {
 	__be32 v;
 
-	memcpy(&v, p, sizeof(v));
+	sluice_copy(&v, p, 4);
 	return sluice_ntohl(v);
 }
 
@@ -65,7 +65,7 @@ static __always_inline __u16 sluice_ip4_sum(const __u8 *p, __u32 words)
 	__u32 i, w;
 
 	for (i = 0; i < words && i < 15; i++) {
-		memcpy(&w, p + 4 * i, sizeof(w));
+		sluice_copy(&w, p + 4 * i, 4);
 		sum += w;
 	}
 	sum = (sum & 0xffffffff) + (sum >> 32);
@@ -80,9 +80,9 @@ static __always_inline __u16 sluice_ip4_sum20(const __u8 *p)
 	__u64 a, b;
 	__u32 c;
 
-	memcpy(&a, p, 8);
-	memcpy(&b, p + 8, 8);
-	memcpy(&c, p + 16, 4);
+	sluice_copy(&a, p, 8);
+	sluice_copy(&b, p + 8, 8);
+	sluice_copy(&c, p + 16, 4);
 	a += b;
 	a += a < b;
 	a += c;
@@ -93,43 +93,52 @@ static __always_inline __u16 sluice_ip4_sum20(const __u8 *p)
 	return (__u16)((a & 0xffff) + (a >> 16));
 }
 
-/* Window scale from a SYN's options, 0 if there is none. end: offset behind the TCP header. */
-static __always_inline __u8 sluice_tcp_wscale(const __u8 *p, __u32 off, __u32 end)
+/*
+ * Window scale from a SYN's options, 0 if there is none. h: the TCP header, of n bytes with them. Byte by byte: a walk
+ * from option to option has BPF's verifier follow each way through them.
+ */
+static __always_inline __u8 sluice_tcp_wscale(const __u8 *h, __u32 n)
 {
-	__u32 i;
+	__u32 i, skip = 0;
 
-	for (i = 0; i < 40 && off < end; i++) {
-		__u8 kind = p[off], n;
-
-		if (kind == 0)
-			break;
-		if (kind == 1) {
-			off++;
+	for (i = 20; i < 60 && i < n; i++) {
+		if (skip) {
+			skip--;
 			continue;
 		}
-		if (off + 2 > end)
+		if (h[i] == 0)
 			break;
-		n = p[off + 1];
-		if (n < 2 || off + n > end)
+		if (h[i] == 1)
+			continue;
+		if (i + 2 > n)
 			break;
-		if (kind == 3 && n == 3)
-			return p[off + 2];
-		off += n;
+		skip = h[i + 1];
+		if (skip < 2 || i + skip > n)
+			break;
+		if (h[i] == 3 && skip == 3)
+			return h[i + 2];
+		skip--;
 	}
 	return 0;
 }
 
+/* Does one of n bytes at off lie behind the first len? Also where off + n is more than a number holds. */
+static __always_inline bool sluice_is_behind(__u32 off, __u32 n, __u32 len)
+{
+	return off > len || off + n > len;
+}
+
 /*
- * Walks IPv6 extension headers from *off on. On return *proto is the transport protocol and *off
- * its offset.
+ * Walks IPv6 extension headers from *at on. On return *proto is the transport protocol and *at its offset; with
+ * MORE, *at is the length needed. at: in memory, of the packet's description.
  */
-static __always_inline int sluice_ip6_chain(const __u8 *p, __u32 len, __u32 wire, __u32 *off,
-					    __u8 *proto, __u32 *need)
+static __always_inline int sluice_ip6_chain(const __u8 *p, __u32 len, __u32 wire, __u32 *at,
+					    __u8 *proto)
 {
 	__u32 i;
 
 	for (i = 0; i < 8; i++) {
-		__u32 n;
+		__u32 off, n;
 
 		switch (*proto) {
 		case 44: /* fragment */
@@ -142,16 +151,19 @@ static __always_inline int sluice_ip6_chain(const __u8 *p, __u32 len, __u32 wire
 		default:
 			return SLUICE_PARSE_OK;
 		}
-		if (*off + 8 > wire)
+		sluice_forget();
+		off = *at;
+		if (off + 8 > wire)
 			return SLUICE_PARSE_MALFORMED;
-		if (*off + 8 > len) {
-			*need = *off + 8;
+		if (sluice_is_behind(off, 8, len)) {
+			*at = off + 8;
 			return SLUICE_PARSE_MORE;
 		}
-		n = *proto == 51 ? (p[*off + 1] + 2u) * 4 : (p[*off + 1] + 1u) * 8;
-		*proto = p[*off];
-		*off += n;
-		if (*off > wire)
+		sluice_settle(off);
+		n = *proto == 51 ? (p[off + 1] + 2u) * 4 : (p[off + 1] + 1u) * 8;
+		*proto = p[off];
+		*at = off + n;
+		if (off + n > wire)
 			return SLUICE_PARSE_MALFORMED;
 	}
 	return SLUICE_PARSE_UNSUPPORTED;
@@ -173,17 +185,17 @@ static __always_inline __u8 sluice_icmp_ports(const __u8 *h, struct sluice_tuple
 	bool v4 = t->proto == SLUICE_PROTO_ICMP;
 
 	if (h[0] == (v4 ? 8 : 128)) {
-		memcpy(&t->sport, h + 4, 2);
+		sluice_copy(&t->sport, h + 4, 2);
 		return SLUICE_PACKET_ECHO;
 	}
 	if (h[0] == (v4 ? 0 : 129)) {
-		memcpy(&t->dport, h + 4, 2);
+		sluice_copy(&t->dport, h + 4, 2);
 		return SLUICE_PACKET_ECHO | SLUICE_PACKET_REPLY_ONLY;
 	}
 	if (!v4 && ((h[0] >= 130 && h[0] <= 137) || h[0] == 143))
 		return SLUICE_PACKET_LINK_CONTROL;
 	/* Other queries have no identifier that all agree on: a flow for each type and code. */
-	memcpy(&t->dport, h, 2);
+	sluice_copy(&t->dport, h, 2);
 	return 0;
 }
 
@@ -191,8 +203,8 @@ static __always_inline void sluice_tuple_addrs4(struct sluice_tuple *t, const __
 {
 	memset(&t->src, 0, sizeof(t->src));
 	memset(&t->dst, 0, sizeof(t->dst));
-	memcpy(&t->src.w[0], p + 12, 4);
-	memcpy(&t->dst.w[0], p + 16, 4);
+	sluice_copy(&t->src.w[0], p + 12, 4);
+	sluice_copy(&t->dst.w[0], p + 16, 4);
 	t->family = SLUICE_IPV4;
 	t->pad = 0;
 	t->sport = 0;
@@ -201,8 +213,8 @@ static __always_inline void sluice_tuple_addrs4(struct sluice_tuple *t, const __
 
 static __always_inline void sluice_tuple_addrs6(struct sluice_tuple *t, const __u8 *p)
 {
-	memcpy(&t->src, p + 8, 16);
-	memcpy(&t->dst, p + 24, 16);
+	sluice_copy(&t->src, p + 8, 16);
+	sluice_copy(&t->dst, p + 24, 16);
 	t->family = SLUICE_IPV6;
 	t->pad = 0;
 	t->sport = 0;
@@ -228,6 +240,7 @@ static __always_inline int sluice_parse_inner(const __u8 *p, __u32 len, __u32 wi
 		return SLUICE_PARSE_MALFORMED;
 	if (pkt->need > len)
 		return SLUICE_PARSE_MORE;
+	sluice_settle(off);
 	version = p[off] >> 4;
 	if (version != pkt->tuple.family)
 		return SLUICE_PARSE_MALFORMED;
@@ -240,15 +253,18 @@ static __always_inline int sluice_parse_inner(const __u8 *p, __u32 len, __u32 wi
 		fragment = sluice_load16(p + off + 6) & 0x1fff;
 	} else {
 		proto = p[off + 6];
-		l4 = off + 40;
 		sluice_tuple_addrs6(t, p + off);
-		ret = sluice_ip6_chain(p, len, wire, &l4, &proto, &pkt->need);
+		pkt->need = off + 40;
+		ret = sluice_ip6_chain(p, len, wire, &pkt->need, &proto);
+		sluice_forget();
+		l4 = pkt->need;
 		if (ret == SLUICE_PARSE_FRAGMENT) {
 			pkt->need = l4 + 8;
 			if (pkt->need > wire)
 				return SLUICE_PARSE_MALFORMED;
-			if (pkt->need > len)
+			if (sluice_is_behind(l4, 8, len))
 				return SLUICE_PARSE_MORE;
+			sluice_settle(l4);
 			fragment = sluice_load16(p + l4 + 2) & 0xfff8;
 			proto = p[l4];
 			l4 += 8;
@@ -264,16 +280,17 @@ static __always_inline int sluice_parse_inner(const __u8 *p, __u32 len, __u32 wi
 	pkt->need = l4 + 8;
 	if (pkt->need > wire)
 		return SLUICE_PARSE_MALFORMED;
-	if (pkt->need > len)
+	if (sluice_is_behind(l4, 8, len))
 		return SLUICE_PARSE_MORE;
+	sluice_settle(l4);
 	if (fragment)
 		return SLUICE_PARSE_OK;
 	switch (proto) {
 	case SLUICE_PROTO_TCP:
 	case SLUICE_PROTO_UDP:
 	case SLUICE_PROTO_SCTP:
-		memcpy(&t->sport, p + l4, 2);
-		memcpy(&t->dport, p + l4 + 2, 2);
+		sluice_copy(&t->sport, p + l4, 2);
+		sluice_copy(&t->dport, p + l4 + 2, 2);
 		break;
 	case SLUICE_PROTO_ICMP:
 	case SLUICE_PROTO_ICMPV6:
@@ -290,10 +307,16 @@ static __always_inline int sluice_parse_l4(const __u8 *p, __u32 len, __u32 total
 					   struct sluice_packet *pkt)
 {
 	struct sluice_tuple *t = &pkt->tuple;
-	const __u8 *h = p + off;
+	const __u8 *h;
 	__u32 n;
 
 	pkt->l4_off = (__u16)off;
+	if (off > len) {
+		pkt->need = off;
+		return SLUICE_PARSE_MORE;
+	}
+	sluice_settle(off);
+	h = p + off;
 	switch (t->proto) {
 	case SLUICE_PROTO_TCP:
 		pkt->need = off + 20;
@@ -304,8 +327,8 @@ static __always_inline int sluice_parse_l4(const __u8 *p, __u32 len, __u32 total
 		n = (h[12] >> 4) * 4u;
 		if (n < 20 || off + n > total)
 			return SLUICE_PARSE_MALFORMED;
-		memcpy(&t->sport, h, 2);
-		memcpy(&t->dport, h + 2, 2);
+		sluice_copy(&t->sport, h, 2);
+		sluice_copy(&t->dport, h + 2, 2);
 		pkt->l4.seq = sluice_load32(h + 4);
 		pkt->l4.ack = sluice_load32(h + 8);
 		pkt->l4.win = sluice_load16(h + 14);
@@ -316,7 +339,7 @@ static __always_inline int sluice_parse_l4(const __u8 *p, __u32 len, __u32 total
 			pkt->need = off + n;
 			if (pkt->need > len)
 				return SLUICE_PARSE_MORE;
-			pkt->l4.wscale = sluice_tcp_wscale(p, off + 20, off + n);
+			pkt->l4.wscale = sluice_tcp_wscale(h, n);
 		}
 		pkt->flags = SLUICE_PACKET_PORTS;
 		pkt->port = sluice_ntohs(t->dport);
@@ -331,8 +354,8 @@ static __always_inline int sluice_parse_l4(const __u8 *p, __u32 len, __u32 total
 		/* The length counts the header; a GSO packet's is that of its first segment. */
 		if (n < 8 || off + n > total)
 			return SLUICE_PARSE_MALFORMED;
-		memcpy(&t->sport, h, 2);
-		memcpy(&t->dport, h + 2, 2);
+		sluice_copy(&t->sport, h, 2);
+		sluice_copy(&t->dport, h + 2, 2);
 		pkt->l4.flags = 0;
 		pkt->flags = SLUICE_PACKET_PORTS;
 		pkt->port = sluice_ntohs(t->dport);
@@ -343,8 +366,8 @@ static __always_inline int sluice_parse_l4(const __u8 *p, __u32 len, __u32 total
 			return SLUICE_PARSE_MALFORMED;
 		if (pkt->need > len)
 			return SLUICE_PARSE_MORE;
-		memcpy(&t->sport, h, 2);
-		memcpy(&t->dport, h + 2, 2);
+		sluice_copy(&t->sport, h, 2);
+		sluice_copy(&t->dport, h + 2, 2);
 		pkt->l4.flags = h[12];
 		pkt->flags = SLUICE_PACKET_PORTS;
 		pkt->port = sluice_ntohs(t->dport);
@@ -407,7 +430,7 @@ static __always_inline int sluice_parse_ip4(const __u8 *p, __u32 len, __u32 wire
 static __always_inline int sluice_parse_ip6(const __u8 *p, __u32 len, __u32 wire,
 					    struct sluice_packet *pkt)
 {
-	__u32 total, off = 40;
+	__u32 total;
 	__u8 proto;
 	int ret;
 
@@ -427,16 +450,17 @@ static __always_inline int sluice_parse_ip6(const __u8 *p, __u32 len, __u32 wire
 	sluice_tuple_addrs6(&pkt->tuple, p);
 	proto = p[6];
 	pkt->ttl = p[7];
-	ret = sluice_ip6_chain(p, len, total, &off, &proto, &pkt->need);
+	ret = sluice_ip6_chain(p, len, total, &pkt->need, &proto);
 	pkt->tuple.proto = proto;
 	if (ret != SLUICE_PARSE_OK)
 		return ret;
-	return sluice_parse_l4(p, len, total, off, pkt);
+	sluice_forget();
+	return sluice_parse_l4(p, len, total, pkt->need, pkt);
 }
 
 /*
- * data: len readable bytes from the network header on; wire: bytes of the whole packet from there
- * on, len <= wire. Returns enum sluice_parse.
+ * data: len readable bytes from the network header on; wire: bytes of the whole packet from there on. Where len is
+ * more than wire, what is behind the packet is not looked at. Returns enum sluice_parse.
  */
 static __always_inline int sluice_packet_parse(const void *data, __u32 len, __u32 wire, __u8 family,
 					       struct sluice_packet *pkt)

@@ -26,8 +26,8 @@ static __always_inline bool sluice_plain_l4(const __u8 *h, __u32 room, __u32 byt
 
 	if (room < 8)
 		return false;
-	memcpy(&pl->sport, h, 2);
-	memcpy(&pl->dport, h + 2, 2);
+	sluice_copy(&pl->sport, h, 2);
+	sluice_copy(&pl->dport, h + 2, 2);
 	if (pl->proto == SLUICE_PROTO_UDP) {
 		n = sluice_load16(h + 4);
 		return n >= 8 && n <= bytes;

@@ -161,6 +161,271 @@ static __always_inline __u32 sluice_port_key(__u8 proto, __u16 port)
 	return (__u32)proto << 16 | port;
 }
 
+/*
+ * The fields below are read through the platform (env.h, "blobs"), and so is the rest of the blob: in a
+ * BPF program it is in a map, and no pointer of ours can go everywhere in it.
+ */
+#define sluice_ruleset_u32(b, field) sluice_blob_u32(b, offsetof(struct sluice_ruleset, field))
+
+/* Where a row stands. */
+static __always_inline __u32 sluice_ruleset_row(struct sluice_blob *b, __u32 row)
+{
+	return sluice_blob_u32(b, sluice_ruleset_u32(b, off_rows) + row * sizeof(__u32));
+}
+
+/*
+ * Binary searches without a branch that depends on the data: each step halves what is left. 20 steps
+ * reach SLUICE_MAX_CLASSES. The entry found is the last one that is not behind the key.
+ */
+static __always_inline __u32 sluice_ruleset_class_row(struct sluice_blob *b, __u32 class)
+{
+	__u32 c = sluice_ruleset_u32(b, off_classes);
+	__u32 n = sluice_ruleset_u32(b, nclasses), i;
+
+	for (i = 0; i < 21 && n > 1; i++) {
+		__u32 half = n >> 1, at = c + half * sizeof(struct sluice_class_row);
+
+		c = sluice_blob_u32(b, at) <= class ? at : c;
+		n -= half;
+	}
+	if (!n || sluice_blob_u32(b, c) != class)
+		return SLUICE_ROW_CLASS_DEFAULT;
+	return sluice_blob_u32(b, c + offsetof(struct sluice_class_row, row));
+}
+
+static __always_inline __u32 sluice_ruleset_port_row(struct sluice_blob *b, __u32 key)
+{
+	__u32 p = sluice_ruleset_u32(b, off_ports);
+	__u32 n = sluice_ruleset_u32(b, nports), i;
+
+	for (i = 0; i < 21 && n > 1; i++) {
+		__u32 half = n >> 1, at = p + half * sizeof(struct sluice_port_row);
+
+		p = sluice_blob_u32(b, at) <= key ? at : p;
+		n -= half;
+	}
+	if (!n || sluice_blob_u32(b, p) > key ||
+	    sluice_blob_u32(b, p + offsetof(struct sluice_port_row, hi)) < key)
+		return SLUICE_ROW_PORT_DEFAULT;
+	return sluice_blob_u32(b, p + offsetof(struct sluice_port_row, row));
+}
+
+/* Of log and pass rules on one packet's way; more are denied. */
+#define SLUICE_WALK_PASSED 64
+
+/* A step looks at one word of rules, or goes on to the next word of summary. */
+#define SLUICE_WALK_STEPS (SLUICE_MAX_WORDS + SLUICE_MAX_SUMMARY + SLUICE_WALK_PASSED)
+
+/* Where a walk over the rules stands. Offsets are in the blob. */
+struct sluice_walk {
+	struct sluice_blob *blob;
+	__u64 a; /* this word of the two rows' summaries */
+	__u64 b;
+	__u64 sum; /* of both: words of rules still to look at */
+	__u32 a_summary; /* where the summaries stand */
+	__u32 b_summary;
+	__u32 a_words; /* where the words of rules stand that a and b speak of */
+	__u32 b_words;
+	__u32 mask;
+	__u32 s; /* index of this word of summary */
+	__u32 nsummary;
+	__u32 from; /* rules before this one are none of ours any more */
+	__u32 passed; /* log and pass rules so far */
+	__u32 log; /* the first log rule, or SLUICE_NO_RULE */
+	__u32 rule; /* the one that decides, or SLUICE_NO_RULE */
+	struct sluice_rule decides; /* its content */
+	bool ended; /* all that there is was looked at */
+};
+
+/* Words before the one that holds "from" are none of ours. */
+static __always_inline void sluice_walk_skip(struct sluice_walk *w)
+{
+	if (w->s <= w->from >> 12)
+		w->sum &= w->s == w->from >> 12 ? ~0ULL << ((w->from >> 6) & 63) : 0;
+}
+
+static __always_inline void sluice_walk_summary(struct sluice_walk *w)
+{
+	w->a = sluice_blob_u64(w->blob, w->a_summary + w->s * sizeof(__u64));
+	w->b = sluice_blob_u64(w->blob, w->b_summary + w->s * sizeof(__u64));
+	w->sum = w->a & w->b;
+	sluice_walk_skip(w);
+}
+
+/* Rule i matches. Is that all? */
+static __always_inline long sluice_walk_rule(struct sluice_walk *w, __u32 i)
+{
+	struct sluice_blob *b = w->blob;
+	__u64 content;
+
+	content = sluice_blob_u64(b, sluice_ruleset_u32(b, off_rules) + i * sizeof(w->decides));
+	memcpy(&w->decides, &content, sizeof(w->decides));
+	switch (w->decides.action) {
+	case SLUICE_ACTION_LOG:
+		if (w->log == SLUICE_NO_RULE)
+			w->log = i;
+		w->from = i + 1;
+		break;
+	case SLUICE_ACTION_PASS:
+		w->from = sluice_blob_u32(b, offsetof(struct sluice_ruleset, tiers) +
+						     (w->decides.tier & (SLUICE_TIERS - 1)) *
+							     sizeof(__u32));
+		if (w->from <= i) { /* a validated blob never gets here; never loop */
+			w->ended = true;
+			return 1;
+		}
+		break;
+	default:
+		w->rule = i;
+		w->ended = true;
+		return 1;
+	}
+	sluice_add(&w->passed, 1);
+	if (w->passed == SLUICE_WALK_PASSED)
+		return 1;
+	sluice_walk_skip(w);
+	return 0;
+}
+
+sluice_step sluice_walk_step(__u32 step, void *ctx)
+{
+	struct sluice_walk *w = ctx;
+	struct sluice_blob *b = w->blob;
+	__u64 below, bits;
+	__u32 word, i;
+
+	(void)step;
+	if (!w->sum) {
+		if (w->s + 1 >= w->nsummary) {
+			w->ended = true;
+			return 1;
+		}
+		w->a_words += sluice_popcount64(w->a) * sizeof(__u64);
+		w->b_words += sluice_popcount64(w->b) * sizeof(__u64);
+		sluice_add(&w->s, 1);
+		sluice_walk_summary(w);
+		return 0;
+	}
+	below = (w->sum & -w->sum) - 1;
+	word = w->s * 64 + sluice_ctz64(w->sum);
+	bits = sluice_blob_u64(b, w->mask + word * sizeof(__u64)) &
+	       sluice_blob_u64(b, w->a_words + sluice_popcount64(w->a & below) * sizeof(__u64)) &
+	       sluice_blob_u64(b, w->b_words + sluice_popcount64(w->b & below) * sizeof(__u64));
+	if (word == w->from >> 6)
+		bits &= ~0ULL << (w->from & 63);
+	if (!bits) {
+		w->sum &= w->sum - 1;
+		return 0;
+	}
+	i = word * 64 + sluice_ctz64(bits);
+	if (i >= sluice_ruleset_u32(b, nrules)) { /* nor here */
+		w->ended = true;
+		return 1;
+	}
+	return sluice_walk_rule(w, i);
+}
+
+/* No rule decides. */
+static __always_inline void sluice_match_default(struct sluice_match *m, __u8 action)
+{
+	m->rule = SLUICE_NO_RULE;
+	m->rule_id = 0;
+	m->action = action;
+	m->reason = action == SLUICE_ACTION_ALLOW ? SLUICE_REASON_NO_POLICY :
+						    SLUICE_REASON_DEFAULT_DENY;
+	m->pad = 0;
+}
+
+/* The ruleset cannot be read. */
+static __always_inline void sluice_match_closed(struct sluice_match *m)
+{
+	m->log = SLUICE_NO_RULE;
+	sluice_match_default(m, SLUICE_ACTION_DENY);
+}
+
+/* One walk under one mask. crow, prow: where the rows stand. */
+static __always_inline void sluice_ruleset_walk(struct sluice_blob *b, __u32 crow, __u32 prow,
+						__u32 which, struct sluice_match *m)
+{
+	__u32 nsummary = sluice_ruleset_u32(b, nsummary);
+	struct sluice_walk w;
+
+	w.blob = b;
+	w.a_summary = crow;
+	w.b_summary = prow;
+	w.a_words = crow + nsummary * sizeof(__u64);
+	w.b_words = prow + nsummary * sizeof(__u64);
+	w.mask = sluice_ruleset_u32(b, off_masks) +
+		 which * sluice_ruleset_u32(b, nwords) * sizeof(__u64);
+	w.nsummary = nsummary;
+	w.s = 0;
+	w.from = 0;
+	w.passed = 0;
+	w.log = SLUICE_NO_RULE;
+	w.rule = SLUICE_NO_RULE;
+	w.ended = !nsummary;
+	if (nsummary) {
+		sluice_walk_summary(&w);
+		sluice_repeat(SLUICE_WALK_STEPS, sluice_walk_step, &w);
+	}
+	m->log = w.log;
+	if (!w.ended || sluice_blob_failed(b)) {
+		sluice_match_default(m, SLUICE_ACTION_DENY);
+		return;
+	}
+	if (w.rule == SLUICE_NO_RULE) {
+		sluice_match_default(
+			m, sluice_blob_u8(b, offsetof(struct sluice_ruleset, default_action)));
+		return;
+	}
+	m->rule = w.rule;
+	m->rule_id = w.decides.id;
+	m->action = w.decides.action;
+	m->pad = 0;
+	if (w.decides.action == SLUICE_ACTION_ALLOW)
+		m->reason = SLUICE_REASON_POLICY_ALLOW;
+	else if (w.decides.flags & SLUICE_RULE_DEFAULT)
+		m->reason = SLUICE_REASON_DEFAULT_DENY;
+	else
+		m->reason = SLUICE_REASON_POLICY_DENY;
+}
+
+/*
+ * Classifies a first packet. class: of the peer; key: sluice_port_key(). staged may be NULL; it equals
+ * enforced where the ruleset has nothing staged.
+ */
+static __always_inline void sluice_blob_classify(struct sluice_blob *b, __u32 class, __u32 key,
+						 struct sluice_match *enforced,
+						 struct sluice_match *staged)
+{
+	__u32 crow = sluice_ruleset_row(b, sluice_ruleset_class_row(b, class));
+	__u32 prow = sluice_ruleset_row(b, sluice_ruleset_port_row(b, key));
+
+	sluice_ruleset_walk(b, crow, prow, SLUICE_MASK_ENFORCED, enforced);
+	if (!staged)
+		return;
+	if (sluice_blob_u8(b, offsetof(struct sluice_ruleset, flags)) & SLUICE_RULESET_HAS_STAGED)
+		sluice_ruleset_walk(b, crow, prow, SLUICE_MASK_STAGED, staged);
+	else
+		*staged = *enforced;
+}
+
+#ifdef __bpf__
+/* The same. Whoever has the map of rulesets defines it: bpf/ruleset.h. */
+int sluice_ruleset_classify(sluice_ruleset_ref rs, __u32 class, __u32 key,
+			    struct sluice_match *enforced, struct sluice_match *staged);
+#else
+sluice_outline int sluice_ruleset_classify(sluice_ruleset_ref rs, __u32 class, __u32 key,
+					   struct sluice_match *enforced,
+					   struct sluice_match *staged)
+{
+	struct sluice_blob b = { (const char *)rs };
+
+	sluice_blob_classify(&b, class, key, enforced, staged);
+	return 0;
+}
+
+/* For those who have the whole blob in memory. */
 static __always_inline const struct sluice_rule *
 sluice_ruleset_rules(const struct sluice_ruleset *rs)
 {
@@ -188,156 +453,6 @@ sluice_ruleset_ports(const struct sluice_ruleset *rs)
 	return (const void *)((const char *)rs + rs->off_ports);
 }
 
-static __always_inline const __u64 *sluice_ruleset_row(const struct sluice_ruleset *rs, __u32 row)
-{
-	const __u32 *rows = (const void *)((const char *)rs + rs->off_rows);
-
-	return (const void *)((const char *)rs + rows[row]);
-}
-
-/*
- * Binary searches without a branch that depends on the data: each step halves what is left. 20 steps
- * reach SLUICE_MAX_CLASSES. The entry found is the last one that is not behind the key.
- */
-static __always_inline __u32 sluice_ruleset_class_row(const struct sluice_ruleset *rs, __u32 class)
-{
-	const struct sluice_class_row *c = sluice_ruleset_classes(rs);
-	__u32 n = rs->nclasses, i;
-
-	for (i = 0; i < 21 && n > 1; i++) {
-		__u32 half = n >> 1;
-
-		c += c[half].class <= class ? half : 0;
-		n -= half;
-	}
-	return n && c->class == class ? c->row : SLUICE_ROW_CLASS_DEFAULT;
-}
-
-static __always_inline __u32 sluice_ruleset_port_row(const struct sluice_ruleset *rs, __u32 key)
-{
-	const struct sluice_port_row *p = sluice_ruleset_ports(rs);
-	__u32 n = rs->nports, i;
-
-	for (i = 0; i < 21 && n > 1; i++) {
-		__u32 half = n >> 1;
-
-		p += p[half].lo <= key ? half : 0;
-		n -= half;
-	}
-	return n && p->lo <= key && key <= p->hi ? p->row : SLUICE_ROW_PORT_DEFAULT;
-}
-
-/* Index of the first bit >= from that is set in both rows and in the mask, or SLUICE_NO_RULE. */
-static __always_inline __u32 sluice_rows_first(const __u64 *a, const __u64 *b, const __u64 *mask,
-					       __u32 nsummary, __u32 nwords, __u32 from)
-{
-	const __u64 *a_words = a + nsummary, *b_words = b + nsummary;
-	__u32 s = 0;
-
-	for (; s < nsummary && s < SLUICE_MAX_SUMMARY; s++) {
-		__u64 sum = a[s] & b[s];
-		__u32 i;
-
-		/* Words before the one that holds "from" are none of ours. */
-		if (s <= from >> 12)
-			sum &= s == from >> 12 ? ~0ULL << ((from >> 6) & 63) : 0;
-		for (i = 0; i < 64 && sum; i++) {
-			__u64 below = (sum & -sum) - 1, bits;
-			__u32 w = s * 64 + sluice_ctz64(sum);
-
-			sum &= sum - 1;
-			if (w >= nwords)
-				break;
-			bits = a_words[sluice_popcount64(a[s] & below)] &
-			       b_words[sluice_popcount64(b[s] & below)] & mask[w];
-			if (w == from >> 6)
-				bits &= ~0ULL << (from & 63);
-			if (bits)
-				return w * 64 + sluice_ctz64(bits);
-		}
-		if (s + 1 == nsummary)
-			break;
-		a_words += sluice_popcount64(a[s]);
-		b_words += sluice_popcount64(b[s]);
-	}
-	return SLUICE_NO_RULE;
-}
-
-/* One walk under one mask. Bounded: each step moves past a rule, pass and log steps to 64. */
-static __always_inline void sluice_ruleset_walk(const struct sluice_ruleset *rs, const __u64 *crow,
-						const __u64 *prow, const __u64 *mask,
-						struct sluice_match *m)
-{
-	const struct sluice_rule *rules = sluice_ruleset_rules(rs);
-	__u32 from = 0, step;
-
-	m->rule = SLUICE_NO_RULE;
-	m->log = SLUICE_NO_RULE;
-	m->rule_id = 0;
-	m->action = rs->default_action;
-	m->reason = rs->default_action == SLUICE_ACTION_ALLOW ? SLUICE_REASON_NO_POLICY :
-								SLUICE_REASON_DEFAULT_DENY;
-	m->pad = 0;
-
-	for (step = 0; step < 64; step++) {
-		__u32 i = sluice_rows_first(crow, prow, mask, rs->nsummary, rs->nwords, from);
-		const struct sluice_rule *r;
-
-		if (i == SLUICE_NO_RULE || i >= rs->nrules)
-			return;
-		r = &rules[i];
-		if (r->action == SLUICE_ACTION_LOG) {
-			if (m->log == SLUICE_NO_RULE)
-				m->log = i;
-			from = i + 1;
-			continue;
-		}
-		if (r->action == SLUICE_ACTION_PASS) {
-			from = rs->tiers[r->tier & (SLUICE_TIERS - 1)];
-			if (from <= i) /* a validated blob never gets here; never loop */
-				return;
-			continue;
-		}
-		m->rule = i;
-		m->rule_id = r->id;
-		m->action = r->action;
-		if (r->action == SLUICE_ACTION_ALLOW)
-			m->reason = SLUICE_REASON_POLICY_ALLOW;
-		else if (r->flags & SLUICE_RULE_DEFAULT)
-			m->reason = SLUICE_REASON_DEFAULT_DENY;
-		else
-			m->reason = SLUICE_REASON_POLICY_DENY;
-		return;
-	}
-	/* More than 64 log and pass rules on one packet's way: fail closed. */
-	m->action = SLUICE_ACTION_DENY;
-	m->reason = SLUICE_REASON_DEFAULT_DENY;
-}
-
-/*
- * Classifies a first packet. class: of the peer; port: see sluice_port_key(). staged may be NULL;
- * it equals enforced where the ruleset has nothing staged.
- */
-sluice_outline void sluice_ruleset_classify(const struct sluice_ruleset *rs, __u32 class,
-					    __u8 proto, __u16 port, struct sluice_match *enforced,
-					    struct sluice_match *staged)
-{
-	const __u64 *crow = sluice_ruleset_row(rs, sluice_ruleset_class_row(rs, class));
-	__u32 key = sluice_port_key(proto, port);
-	const __u64 *prow = sluice_ruleset_row(rs, sluice_ruleset_port_row(rs, key));
-
-	sluice_ruleset_walk(rs, crow, prow, sluice_ruleset_mask(rs, SLUICE_MASK_ENFORCED),
-			    enforced);
-	if (!staged)
-		return;
-	if (rs->flags & SLUICE_RULESET_HAS_STAGED)
-		sluice_ruleset_walk(rs, crow, prow, sluice_ruleset_mask(rs, SLUICE_MASK_STAGED),
-				    staged);
-	else
-		*staged = *enforced;
-}
-
-#ifndef __bpf__
 static inline bool sluice_ruleset_section_ok(__u32 size, __u32 off, __u64 count, __u32 each)
 {
 	return !(off & 7) && off >= sizeof(struct sluice_ruleset) &&

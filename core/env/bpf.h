@@ -4,7 +4,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <linux/bpf.h>
 #include <linux/types.h>
+#include <bpf/bpf_helpers.h>
 
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
@@ -14,7 +16,44 @@
 #endif
 
 /* A function that is large, and called from several places. */
-#define sluice_outline static __always_inline
+#define sluice_outline static __attribute__((noinline, unused))
+
+#define sluice_step static __attribute__((noinline)) long
+#define sluice_repeat(n, step, ctx) bpf_loop((n), (step), (ctx), 0)
+
+/* Of what an atomic addition leaves behind the verifier knows nothing. */
+static __always_inline void sluice_add(__u32 *count, __u32 n)
+{
+	__sync_fetch_and_add(count, n);
+}
+
+/*
+ * memcpy() of what may not be aligned goes byte by byte here, four times the instructions; but every machine that
+ * compiles BPF into its own code takes a load as it is.
+ */
+typedef __u16 __attribute__((__may_alias__)) sluice_any16;
+typedef __u32 __attribute__((__may_alias__)) sluice_any32;
+typedef __u64 __attribute__((__may_alias__)) sluice_any64;
+
+static __always_inline void sluice_copy(void *d, const void *s, __u32 n)
+{
+	switch (n) {
+	case 2:
+		*(sluice_any16 *)d = *(const sluice_any16 *)s;
+		break;
+	case 4:
+		*(sluice_any32 *)d = *(const sluice_any32 *)s;
+		break;
+	case 16:
+		((sluice_any64 *)d)[1] = ((const sluice_any64 *)s)[1];
+		/* fallthrough */
+	case 8:
+		*(sluice_any64 *)d = *(const sluice_any64 *)s;
+	}
+}
+
+#define sluice_settle(x) asm volatile("" : "+r"(x))
+#define sluice_forget() asm volatile("" : : : "memory")
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define sluice_htons(x) ((__be16)__builtin_bswap16(x))
@@ -35,41 +74,74 @@
 #define memset(d, c, n) __builtin_memset((d), (c), (n))
 #endif
 
-/*
- * Index of the lowest set bit; x is not 0. BPF has no such instruction, and clang's replacement is
- * a table look-up in .rodata; six compares need no map.
- */
-static __always_inline __u32 sluice_ctz64(__u64 x)
-{
-	__u32 n = 0;
-
-	if (!(x & 0xffffffffULL)) {
-		n += 32;
-		x >>= 32;
-	}
-	if (!(x & 0xffff)) {
-		n += 16;
-		x >>= 16;
-	}
-	if (!(x & 0xff)) {
-		n += 8;
-		x >>= 8;
-	}
-	if (!(x & 0xf)) {
-		n += 4;
-		x >>= 4;
-	}
-	if (!(x & 0x3)) {
-		n += 2;
-		x >>= 2;
-	}
-	return n + !(x & 1);
-}
-
-/* No instruction either; clang adds up pairs, nibbles and bytes, without a table. */
+/* No instruction; clang adds up pairs, nibbles and bytes, without a table, in 20 steps. */
 static __always_inline __u32 sluice_popcount64(__u64 x)
 {
 	return (__u32)__builtin_popcountll(x);
+}
+
+/*
+ * Index of the lowest set bit; x is not 0. No instruction either, and clang's replacement is a look-up in
+ * .rodata. Halving needs fewer steps than this, but each is a branch, and the verifier walks all 64 ways.
+ */
+static __always_inline __u32 sluice_ctz64(__u64 x)
+{
+	return sluice_popcount64((x & -x) - 1);
+}
+
+typedef __u32 sluice_ruleset_ref; /* 0: none */
+
+struct sluice_blob {
+	void *map;
+	const char *first; /* its first piece, where most of what is read stands */
+	bool failed;
+};
+
+static __always_inline bool sluice_blob_open(struct sluice_blob *b, void *map)
+{
+	__u32 zero = 0;
+
+	b->map = map;
+	b->first = bpf_map_lookup_elem(map, &zero);
+	b->failed = false;
+	return b->first;
+}
+
+static __always_inline bool sluice_blob_failed(const struct sluice_blob *b)
+{
+	return b->failed;
+}
+
+/* The piece that holds an offset. */
+static __always_inline const char *sluice_blob_piece(struct sluice_blob *b, __u32 off)
+{
+	__u32 piece = off / SLUICE_BLOB_PIECE;
+	const char *p = b->first;
+
+	/* What the branch says about the piece must not stay with off, or each load would have two ends. */
+	sluice_settle(piece);
+	if (piece)
+		p = bpf_map_lookup_elem(b->map, &piece);
+	if (!p) {
+		p = b->first; /* anything that can be read */
+		b->failed = true;
+	}
+	return p;
+}
+
+static __always_inline __u8 sluice_blob_u8(struct sluice_blob *b, __u32 off)
+{
+	return *(const __u8 *)(sluice_blob_piece(b, off) + (off & (SLUICE_BLOB_PIECE - 1)));
+}
+
+static __always_inline __u32 sluice_blob_u32(struct sluice_blob *b, __u32 off)
+{
+	return *(const __u32 *)(sluice_blob_piece(b, off) + (off & (SLUICE_BLOB_PIECE - 4)));
+}
+
+static __always_inline __u64 sluice_blob_u64(struct sluice_blob *b, __u32 off)
+{
+	return *(const __u64 *)(sluice_blob_piece(b, off) + (off & (SLUICE_BLOB_PIECE - 8)));
 }
 
 #endif

@@ -78,7 +78,7 @@ static void ask(const struct sluice_ruleset *rs, uint32_t class, uint32_t key)
 {
 	struct sluice_match e, s, want;
 
-	sluice_ruleset_classify(rs, class, (key >> 16) & 0xff, key & 0xffff, &e, &s);
+	sluice_ruleset_classify(rs, class, key & 0xffffff, &e, &s);
 	naive(rs, class, key & 0xffffff, SLUICE_MASK_ENFORCED, &want);
 	if (e.rule != want.rule || e.action != want.action || e.log != want.log ||
 	    e.rule_id != want.rule_id)

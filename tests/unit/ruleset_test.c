@@ -93,7 +93,7 @@ static void compare(const struct blob_rules *rules, const struct sluice_ruleset 
 
 	memset(&got, 0xaa, sizeof(got));
 	memset(&got_staged, 0xaa, sizeof(got_staged));
-	sluice_ruleset_classify(blob, class, proto, port, &got, &got_staged);
+	sluice_ruleset_classify(blob, class, sluice_port_key(proto, port), &got, &got_staged);
 
 	blob_oracle(rules, class, proto, port, false, &want);
 	check(same_match(&got, &want),
@@ -107,7 +107,7 @@ static void compare(const struct blob_rules *rules, const struct sluice_ruleset 
 	      rules->n, class, proto, port, (int)got_staged.rule, got_staged.action, (int)want.rule,
 	      want.action);
 
-	sluice_ruleset_classify(blob, class, proto, port, &got_staged, NULL);
+	sluice_ruleset_classify(blob, class, sluice_port_key(proto, port), &got_staged, NULL);
 	check(same_match(&got, &got_staged), "asking for no staged verdict changes the other");
 }
 
@@ -235,17 +235,17 @@ static void test_worked_example(void)
 	struct sluice_match m;
 
 	ok(!sluice_ruleset_validate(blob, blob->size), "the worked example is valid");
-	sluice_ruleset_classify(blob, 6, 6, 80, &m, NULL);
+	sluice_ruleset_classify(blob, 6, sluice_port_key(6, 80), &m, NULL);
 	is_u64(m.rule, 1, "class 6 to TCP 80: rule 1");
 	is_u64(m.action, SLUICE_ACTION_ALLOW, "allows");
 	is_u64(m.reason, SLUICE_REASON_POLICY_ALLOW, "because a policy does");
 	is_u64(m.rule_id, 2, "and the rule has its id");
-	sluice_ruleset_classify(blob, 9, 6, 80, &m, NULL);
+	sluice_ruleset_classify(blob, 9, sluice_port_key(6, 80), &m, NULL);
 	is_u64(m.rule, 2, "class 9 to TCP 80: rule 2");
 	is_u64(m.reason, SLUICE_REASON_POLICY_DENY, "denies");
-	sluice_ruleset_classify(blob, 5, 17, 53, &m, NULL);
+	sluice_ruleset_classify(blob, 5, sluice_port_key(17, 53), &m, NULL);
 	is_u64(m.rule, 1, "class 5 to UDP 53: rule 1");
-	sluice_ruleset_classify(blob, 5, 6, 80, &m, NULL);
+	sluice_ruleset_classify(blob, 5, sluice_port_key(6, 80), &m, NULL);
 	is_u64(m.rule, 0, "class 5 to TCP 80: rule 0");
 	free(blob);
 }
@@ -284,9 +284,9 @@ static void test_tiers(void)
 	r[3].flags |= SLUICE_RULE_STAGED;
 	blob = blob_build(&rules);
 	ok(!sluice_ruleset_validate(blob, blob->size), "rules of three tiers are valid");
-	sluice_ruleset_classify(blob, 2, 6, 80, &e, &s);
+	sluice_ruleset_classify(blob, 2, sluice_port_key(6, 80), &e, &s);
 	is_u64(e.rule_id, 2, "without pass, the admin tier denies");
-	sluice_ruleset_classify(blob, 1, 6, 80, &e, &s);
+	sluice_ruleset_classify(blob, 1, sluice_port_key(6, 80), &e, &s);
 	is_u64(e.rule, SLUICE_NO_RULE, "pass skips the rest of its tier");
 	is_u64(e.log, 2, "log is noted and does not decide");
 	is_u64(e.action, SLUICE_ACTION_ALLOW, "then the default action does");
@@ -526,7 +526,7 @@ static void classify_all(const struct sluice_ruleset *rs)
 		uint32_t key = i < rs->nports ? PORTS(rs)[i].lo : random_key();
 		struct sluice_match e, s;
 
-		sluice_ruleset_classify(rs, class, key >> 16, key & 0xffff, &e, &s);
+		sluice_ruleset_classify(rs, class, key & 0xffffff, &e, &s);
 		check(e.action <= SLUICE_ACTION_DENY && s.action <= SLUICE_ACTION_DENY,
 		      "the verdict is neither allow nor deny");
 		check((e.rule == SLUICE_NO_RULE || e.rule < rs->nrules) &&

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A packet's way, the general one, in kmod/path.c's steps:
+ *
+ *     parse -> known?  --yes--> check generations -> advance -> translate -> deliver
+ *                 \--no--> decide (service, policy) -> create -> translate -> deliver
+ *
+ * Differences from the module, which come from where a program stands: what the node itself sends is met on its way
+ * out to a pod, when the stack has routed it (its services are dealt with in its sockets, node.h); so is what comes in
+ * by an interface that is neither a pod's nor an uplink. Fragments cannot be put together: they are dropped where they
+ * concern us, with their reason.
+ */
+#ifndef SLUICE_BPF_PATH_H
+#define SLUICE_BPF_PATH_H
+
+#include <linux/if_ether.h>
+
+#include "bpf/conn.h"
+#include "bpf/context.h"
+#include "bpf/decide.h"
+#include "bpf/deliver.h"
+#include "bpf/icmp.h"
+#include "bpf/reject.h"
+#include "bpf/translate.h"
+#include "uapi/sluice.h"
+
+/* The window is as long as it is whatever the packet's length: the parser asks "wire" first. */
+SLUICE_GLOBAL int sluice_parse(struct sluice_ctx *x)
+{
+	if (!x)
+		return SLUICE_PARSE_MALFORMED;
+	return sluice_packet_parse(x->window, SLUICE_WINDOW, x->wire, x->family, &x->pkt);
+}
+
+/* Tells those who listen what happened to connection x->ref. */
+SLUICE_GLOBAL int sluice_tell(struct sluice_ctx *x, __u32 type)
+{
+	struct sluice_bpf_conn *c;
+
+	if (!x)
+		return 0;
+	c = sluice_conn_of(x->family, x->ref);
+	if (!c)
+		return 0;
+	x->event.tuple[0] = x->key[0];
+	x->event.tuple[1] = x->key[1];
+	x->event.type = (__u8)type;
+	x->event.family = x->family;
+	x->event.pad = 0;
+	x->event.pad2 = 0;
+	x->event.conn = *c;
+	return sluice_event_send(&x->event);
+}
+
+/* A packet of connection x->ref. A program's return value, FIRST, or FORWARD. */
+SLUICE_GLOBAL int sluice_known(struct __sk_buff *skb, struct sluice_ctx *x)
+{
+	struct sluice_bpf_control *ctl = sluice_control();
+	struct sluice_bpf_table *t;
+	struct sluice_bpf_conn *c;
+	__u32 side, other, bits;
+	__u8 proto;
+
+	if (!x || !ctl)
+		return sluice_drop(SLUICE_REASON_NO_MEMORY);
+	c = sluice_conn_of(x->family, x->ref);
+	if (!c)
+		return sluice_drop(SLUICE_REASON_NO_MEMORY);
+	t = sluice_table_of(ctl, x->family);
+	proto = x->pkt.tuple.proto;
+	SLUICE_COUNT(hits);
+	bits = SLUICE_ONCE(c->bits);
+	if (bits & SLUICE_BPF_DENIED) {
+		/* A negative entry speaks for the policy that made it, and for nobody else. */
+		if (c->policy_gen == SLUICE_ONCE(ctl->policy_gen))
+			return sluice_drop(SLUICE_ONCE(c->reason));
+		sluice_conn_kill(t, c);
+		return SLUICE_STEP_FIRST;
+	}
+	side = SLUICE_ONCE(c->side[x->dir & 1]);
+	other = SLUICE_ONCE(c->side[!x->dir]);
+	/* Where it went nobody is any more: who has its address, or its service, now? */
+	if (other >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD &&
+	    sluice_pod_fits(skb, other & SLUICE_BPF_SIDE_IFINDEX) == SLUICE_FITS_NOWHERE) {
+		sluice_conn_kill(t, c);
+		return SLUICE_STEP_FIRST;
+	}
+
+	/* The tuple is right, but does it come from where that side is? */
+	if (x->from == SLUICE_FROM_POD) {
+		if (side != sluice_side_of(SLUICE_BPF_SIDE_POD, x->ifindex))
+			return sluice_drop(SLUICE_REASON_SPOOFED_SOURCE);
+	} else if (side >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD) {
+		if (x->from == SLUICE_FROM_NODE)
+			return TC_ACT_OK;
+		return sluice_drop(SLUICE_REASON_SPOOFED_SOURCE);
+	}
+
+	if (c->policy_gen != SLUICE_ONCE(ctl->policy_gen)) {
+		switch (sluice_rejudge(x)) {
+		case SLUICE_VERDICT_ALLOW:
+			break;
+		case SLUICE_VERDICT_NONE:
+			sluice_conn_kill(t, c);
+			return SLUICE_STEP_FIRST;
+		default:
+			if (sluice_events_wanted(ctl))
+				sluice_tell(x, SLUICE_EVENT_DENIED);
+			return sluice_drop(x->judge.out.reason);
+		}
+	}
+
+	if (proto == SLUICE_PROTO_TCP) {
+		if (!sluice_tcp_flags_valid(x->pkt.l4.flags))
+			return sluice_drop(SLUICE_REASON_TCP_FLAGS);
+		if (sluice_tcp_reopens(SLUICE_ONCE(c->state), x->pkt.l4.flags)) {
+			sluice_conn_kill(t, c);
+			return SLUICE_STEP_FIRST;
+		}
+	}
+	if ((bits & SLUICE_BPF_SERVICE) && x->dir == SLUICE_DIR_ORIGINAL &&
+	    sluice_starts_over(x, ctl, c)) {
+		sluice_conn_kill(t, c);
+		return SLUICE_STEP_FIRST;
+	}
+	sluice_conn_advance(c, proto, x->dir & 1, x->now, &x->pkt.l4);
+	return SLUICE_STEP_FORWARD;
+}
+
+/* An address of the node that answers from the far end come back to; see kmod/path.c. */
+static __always_inline bool sluice_masquerade(const struct sluice_bpf_control *ctl,
+					      struct sluice_ctx *x)
+{
+	const struct sluice_addr *a = &ctl->masquerade[x->family == SLUICE_IPV6];
+
+	x->key[1].dst = *a;
+	return a->w[0] | a->w[1] | a->w[2] | a->w[3];
+}
+
+/* Remembers that this flow is denied, so that the rest of it costs one look-up a packet. */
+static __always_inline void sluice_remember_denied(const struct sluice_bpf_control *ctl,
+						   struct sluice_ctx *x)
+{
+	x->bits = SLUICE_BPF_DENIED;
+	x->state = SLUICE_STATE_DENIED;
+	if (sluice_create(x, 0, 0) == SLUICE_CREATED && sluice_events_wanted(ctl))
+		sluice_tell(x, SLUICE_EVENT_DENIED);
+}
+
+/* A connection's first packet. A program's return value, FORWARD, or REJECT. */
+SLUICE_GLOBAL int sluice_first(struct __sk_buff *skb, struct sluice_ctx *x)
+{
+	struct sluice_bpf_control *ctl = sluice_control();
+	__u32 side0 = sluice_side_of(SLUICE_BPF_SIDE_UNKNOWN, 0), side1 = side0;
+	struct sluice_tcp_dir unused[2];
+	struct sluice_bpf_conn *c;
+	__u8 proto;
+	int ret;
+
+	if (!x || !ctl)
+		return sluice_drop(SLUICE_REASON_NO_MEMORY);
+	proto = x->pkt.tuple.proto;
+	x->ref = 0;
+	if (sluice_decide(skb, x) == SLUICE_DECIDED_FOREIGN) {
+		SLUICE_COUNT(foreign);
+		return TC_ACT_OK;
+	}
+	SLUICE_COUNT(misses);
+	x->reason = x->judge.out.reason;
+	if (x->judge.out.verdict == SLUICE_VERDICT_REJECT)
+		return SLUICE_STEP_REJECT;
+	if (proto == SLUICE_PROTO_TCP && !sluice_tcp_flags_valid(x->pkt.l4.flags))
+		return sluice_drop(SLUICE_REASON_TCP_FLAGS);
+	if (x->judge.out.verdict != SLUICE_VERDICT_ALLOW) {
+		/* Where it is not the flow's own packet, it must not speak for the flow. */
+		if (x->reason != SLUICE_REASON_SPOOFED_SOURCE && x->reason != SLUICE_REASON_MARTIAN)
+			sluice_remember_denied(ctl, x);
+		return sluice_drop(x->reason);
+	}
+	if (x->pkt.flags & SLUICE_PACKET_REPLY_ONLY)
+		return sluice_drop(SLUICE_REASON_NO_CONNECTION);
+
+	x->state = sluice_state_first(proto, &x->pkt.l4, unused);
+	if (x->state == SLUICE_STATE_NONE)
+		return sluice_drop(SLUICE_REASON_NO_CONNECTION);
+	/* Which backend a stray packet belonged to is lost: say so, or the client waits for ever. */
+	if ((x->bits & SLUICE_BPF_SERVICE) && proto == SLUICE_PROTO_TCP &&
+	    x->state != SLUICE_STATE_TCP_SYN_SENT) {
+		x->reason = SLUICE_REASON_NO_CONNECTION;
+		return SLUICE_STEP_REJECT;
+	}
+	if ((x->bits & SLUICE_BPF_SERVICE) &&
+	    ((x->bits & SLUICE_BPF_SELF) ||
+	     (x->from == SLUICE_FROM_OUTSIDE && !x->dst_ifindex && !x->dst_node)))
+		if (!sluice_masquerade(ctl, x))
+			return sluice_drop(SLUICE_REASON_NO_ROUTE);
+	if (x->from == SLUICE_FROM_POD)
+		side0 = sluice_side_of(SLUICE_BPF_SIDE_POD, x->ifindex);
+	else if (x->from == SLUICE_FROM_NODE)
+		side0 = sluice_side_of(SLUICE_BPF_SIDE_STACK, 0);
+	if (x->dst_ifindex)
+		side1 = sluice_side_of(SLUICE_BPF_SIDE_POD, x->dst_ifindex);
+	else if (x->dst_node)
+		side1 = sluice_side_of(SLUICE_BPF_SIDE_STACK, 0);
+
+	ret = sluice_create(x, side0, side1);
+	if (ret < 0)
+		return sluice_drop((__u32)-ret);
+	if (ret == SLUICE_CREATE_RACED) {
+		/* The winner may be dying already; the sender repeats. */
+		sluice_find(x, &x->pkt.tuple);
+		c = sluice_conn_of(x->family, x->ref);
+		if (!c || (SLUICE_ONCE(c->bits) & SLUICE_BPF_DENIED))
+			return sluice_drop(SLUICE_REASON_NO_CONNECTION);
+	} else if (sluice_events_wanted(ctl)) {
+		sluice_tell(x, SLUICE_EVENT_NEW);
+	}
+	return SLUICE_STEP_FORWARD;
+}
+
+/* A packet of connection x->ref that may pass: count, translate, hand on. */
+SLUICE_GLOBAL int sluice_forward(struct __sk_buff *skb, struct sluice_ctx *x)
+{
+	struct sluice_bpf_conn *c;
+	__u32 nat, dir;
+	int reason;
+
+	if (!x)
+		return sluice_drop(SLUICE_REASON_NO_MEMORY);
+	c = sluice_conn_of(x->family, x->ref);
+	if (!c)
+		return sluice_drop(SLUICE_REASON_NO_MEMORY);
+	dir = x->dir & 1;
+	c->packets[dir]++;
+	c->bytes[dir] += x->wire;
+	nat = SLUICE_ONCE(c->bits) & SLUICE_BPF_NAT;
+	if (nat)
+		sluice_tuple_invert(&x->to, dir ? &x->key[0] : &x->key[1]);
+	else
+		x->to = x->pkt.tuple;
+	sluice_find_exit(skb, x, !dir, 1);
+	if (nat) {
+		reason = sluice_translate(skb, x);
+		if (reason)
+			return sluice_drop((__u32)reason);
+	}
+	if (x->exit >> SLUICE_BPF_SIDE_SHIFT != SLUICE_BPF_SIDE_STACK)
+		sluice_take_hop(skb, x->family, x->pkt.ttl, x->pkt.tuple.proto);
+	return sluice_send(skb, x);
+}
+
+/* Packets that stay on their link are the stack's: neighbour discovery, multicast, DHCP. */
+static __always_inline bool sluice_stays_on_link(const struct sluice_ctx *x)
+{
+	if (x->pkt.flags & SLUICE_PACKET_LINK_CONTROL)
+		return true;
+	if (sluice_addr_multicast(&x->pkt.tuple.dst, x->family))
+		return true;
+	return x->family == SLUICE_IPV6 && sluice_addr_link_local(&x->pkt.tuple.dst, x->family);
+}
+
+/* A packet whose ports are not seen: the stack's if it is none of ours, else dropped. */
+static __always_inline int sluice_unseen(const struct sluice_bpf_control *ctl, struct sluice_ctx *x,
+					 __u32 reason)
+{
+	__u32 rev = SLUICE_ONCE(ctl->revision);
+
+	if (x->from == SLUICE_FROM_POD) {
+		if (!sluice_stays_on_link(x) || !sluice_pod_is_open(x->ifindex, rev))
+			return sluice_drop(reason);
+	} else if (sluice_pod_of(&x->pkt.tuple.dst, x->family, rev) ||
+		   SLUICE_NUMBER_OF(vips, &x->pkt.tuple.dst, x->family, rev) != SLUICE_BPF_ABSENT) {
+		return sluice_drop(reason);
+	}
+	SLUICE_COUNT(foreign);
+	return TC_ACT_OK;
+}
+
+static __always_inline int sluice_stay(const struct sluice_bpf_control *ctl, struct sluice_ctx *x)
+{
+	/* A closed pod may find its neighbours, and that is all. */
+	if (x->from == SLUICE_FROM_POD && !(x->pkt.flags & SLUICE_PACKET_LINK_CONTROL) &&
+	    !sluice_pod_is_open(x->ifindex, SLUICE_ONCE(ctl->revision)))
+		return sluice_drop(SLUICE_REASON_ENDPOINT_CLOSED);
+	SLUICE_COUNT(foreign);
+	return TC_ACT_OK;
+}
+
+/* Any IP packet. from: enum sluice_from; egress: the stack sends it to a pod. */
+SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
+{
+	struct sluice_bpf_control *ctl = sluice_control();
+	struct sluice_ctx *x = sluice_context();
+	int step = SLUICE_STEP_FIRST;
+	__u32 n;
+
+	if (!x || !ctl)
+		return TC_ACT_SHOT;
+	x->family = skb->protocol == sluice_htons(ETH_P_IP) ? SLUICE_IPV4 : SLUICE_IPV6;
+	x->from = (__u8)from;
+	x->egress = (__u8)egress;
+	x->ifindex = skb->ifindex;
+	x->now = sluice_bpf_ticks();
+	x->ref = 0;
+	x->dir = 0;
+	if (skb->len <= SLUICE_FRAME)
+		return sluice_drop(SLUICE_REASON_MALFORMED);
+	x->wire = skb->len - SLUICE_FRAME;
+	n = x->wire;
+	if (n > SLUICE_WINDOW)
+		n = SLUICE_WINDOW;
+	/* From 1 to the window, in words that 6.1's verifier understands. */
+	sluice_settle(n);
+	n = ((n - 1) & (SLUICE_WINDOW - 1)) + 1;
+	if (bpf_skb_load_bytes(skb, SLUICE_FRAME, x->window, n))
+		return sluice_drop(SLUICE_REASON_MALFORMED);
+	switch (sluice_parse(x)) {
+	case SLUICE_PARSE_OK:
+		break;
+	case SLUICE_PARSE_FRAGMENT:
+		SLUICE_COUNT(fragments);
+		return sluice_unseen(ctl, x, SLUICE_REASON_FRAGMENT);
+	case SLUICE_PARSE_MORE: /* there is more, and the window ends */
+		return sluice_unseen(ctl, x, SLUICE_REASON_UNSUPPORTED);
+	case SLUICE_PARSE_UNSUPPORTED:
+		return sluice_drop(SLUICE_REASON_UNSUPPORTED);
+	case SLUICE_PARSE_BAD_CHECKSUM:
+		return sluice_drop(SLUICE_REASON_BAD_CHECKSUM);
+	default:
+		return sluice_drop(SLUICE_REASON_MALFORMED);
+	}
+
+	if (x->pkt.flags & SLUICE_PACKET_ICMP_ERROR)
+		return sluice_icmp_error(skb, x);
+	if (sluice_find(x, &x->pkt.tuple))
+		step = sluice_known(skb, x);
+	else if (sluice_stays_on_link(x))
+		return sluice_stay(ctl, x);
+	if (step == SLUICE_STEP_FIRST)
+		step = sluice_first(skb, x);
+	if (step == SLUICE_STEP_REJECT)
+		return sluice_reject(skb, x);
+	if (step == SLUICE_STEP_FORWARD)
+		return sluice_forward(skb, x);
+	return step;
+}
+
+#endif
