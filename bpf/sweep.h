@@ -38,7 +38,7 @@
 #define SLUICE_SWEEP_ROUND 512 /* ticks */
 #define SLUICE_SWEEP_LEAST 256U /* objects a tick */
 #define SLUICE_SWEEP_MOST 8192U /* of them; a round over more than 4 million takes longer */
-#define SLUICE_SWEEP_BURIALS 512 /* a tick: unlinked, or back on the free list */
+#define SLUICE_SWEEP_BURIALS 256 /* a tick: unlinked, or back on the free list */
 #define SLUICE_SWEEP_TICK 10000000ULL /* ns */
 #define SLUICE_SWEEP_SOON 1000000ULL
 #define SLUICE_SWEEP_SECOND 1024 /* ticks of connections, a bit more than a second */
@@ -55,22 +55,29 @@ enum {
 
 static __always_inline __u32 sluice_sweep_class(__u32 state)
 {
-	return ((__u32)SLUICE_SWEEP_CLASS_LOW >> state & 1) |
-	       ((__u32)SLUICE_SWEEP_CLASS_HIGH >> state & 1) << 1;
+	__u32 class = ((__u32)SLUICE_SWEEP_CLASS_LOW >> state & 1) |
+		      ((__u32)SLUICE_SWEEP_CLASS_HIGH >> state & 1) << 1;
+
+	sluice_settle(class); /* 6.1 does not see that it is below 4 */
+	return class & (SLUICE_EVICT_COUNT - 1);
 }
+
+/* What a tick may do to one table, and has done. */
+struct sluice_tally {
+	__u32 now;
+	__u32 burials; /* so far */
+	__u32 excess; /* connections to evict */
+	__u32 class; /* the dearest class that goes; SLUICE_EVICT_COUNT: do not even count */
+	__u32 quota; /* how many of that class */
+};
 
 /* A tick's work on one table. On the stack. */
 struct sluice_sweep {
 	void *segment; /* of the objects */
 	struct sluice_bpf_control *ctl;
 	struct sluice_bpf_sweep *counts;
-	__u32 table; /* 0: IPv4, 1: IPv6 */
 	__u32 first; /* object of this slice */
-	__u32 now;
-	__u32 burials; /* so far */
-	__u32 excess; /* connections to evict */
-	__u32 class; /* the dearest class that goes; SLUICE_EVICT_COUNT: count none */
-	__u32 quota; /* how many of that class */
+	struct sluice_tally tally;
 };
 
 /*
@@ -204,86 +211,130 @@ SLUICE_GLOBAL int sluice_release(__u32 family, __u32 index)
 	return -1;
 }
 
-static __always_inline void sluice_sweep_gone(struct sluice_sweep *s, __u32 class)
-{
-	__u32 *counted = &s->counts->counted[class & (SLUICE_EVICT_COUNT - 1)];
-
-	if (*counted)
-		--*counted;
-}
-
 /* Is a connection of this class in the way? */
-static __always_inline bool sluice_sweep_evicts(struct sluice_sweep *s, __u32 class)
+static __always_inline bool sluice_sweep_evicts(struct sluice_tally *t, __u32 class)
 {
-	if (!s->excess || class > s->class || class >= SLUICE_EVICT_ESTABLISHED)
+	if (!t->excess || class > t->class || class >= SLUICE_EVICT_ESTABLISHED)
 		return false;
-	if (class == s->class) {
-		if (!s->quota)
+	if (class == t->class) {
+		if (!t->quota)
 			return false;
-		s->quota--;
+		t->quota--;
 	}
-	s->excess--;
+	t->excess--;
 	return true;
 }
 
-/* One object. 1: no more in this tick. */
-static __always_inline long sluice_sweep_object(struct sluice_sweep *s, struct sluice_bpf_conn *c,
-						__u32 family, __u32 index)
+static __always_inline bool sluice_sweep_is_alive(__u32 bits)
 {
-	__u32 bits = SLUICE_ONCE(c->bits), state, class;
-	struct sluice_bpf_stats *st;
+	return !(bits & (SLUICE_BPF_DYING | SLUICE_BPF_LIMBO));
+}
+
+/* Is there nothing to do about it but count? What nearly all objects of nearly all rounds cost. */
+static __always_inline bool sluice_sweep_passes(struct sluice_sweep *s,
+						const struct sluice_bpf_conn *c,
+						const struct sluice_bpf_control *ctl)
+{
+	__u32 bits = SLUICE_ONCE(c->bits), class;
 
 	if (!bits)
-		return 0;
-	if (!(bits & (SLUICE_BPF_DYING | SLUICE_BPF_LIMBO))) {
-		bool over;
+		return true;
+	if (!sluice_sweep_is_alive(bits) || sluice_conn_over(ctl, c, s->tally.now))
+		return false;
+	if (s->tally.class == SLUICE_EVICT_COUNT)
+		return true;
+	if (s->tally.excess)
+		return false;
+	class = sluice_sweep_class(SLUICE_ONCE(c->state) & 31);
+	s->counts->counting[class]++;
+	return true;
+}
 
-		state = SLUICE_ONCE(c->state) & 31;
-		over = sluice_conn_over(s->ctl, c, s->now);
-		if (!over && s->class == SLUICE_EVICT_COUNT)
-			return 0; /* nearly always */
-		class = sluice_sweep_class(state);
-		if (!over && !sluice_sweep_evicts(s, class)) {
-			s->counts->counting[class & (SLUICE_EVICT_COUNT - 1)]++;
-			return 0;
-		}
-		sluice_sweep_gone(s, class);
-		sluice_conn_kill(&s->ctl->table[s->table & 1], c);
-		st = sluice_stats();
-		if (st && over)
-			st->expired++;
-		else if (st)
-			st->evicted[class & (SLUICE_EVICT_COUNT - 1)]++;
+/* Expires or evicts a connection, or counts it. Is it dying now? */
+static __always_inline bool sluice_sweep_ends(__u32 table, struct sluice_bpf_control *ctl,
+					      struct sluice_bpf_conn *c, struct sluice_tally *t)
+{
+	bool over = sluice_conn_over(ctl, c, t->now);
+	__u32 class = sluice_sweep_class(SLUICE_ONCE(c->state) & 31), zero = 0;
+	struct sluice_bpf_stats *st = sluice_stats();
+	struct sluice_bpf_sweeper *sweeper = bpf_map_lookup_elem(&timers, &zero);
+
+	if (!sweeper)
+		return false;
+	if (!over && !sluice_sweep_evicts(t, class)) {
+		sweeper->table[table].counting[class]++;
+		return false;
 	}
+	if (sweeper->table[table].counted[class])
+		sweeper->table[table].counted[class]--;
+	sluice_conn_kill(&ctl->table[table], c);
+	if (st && over)
+		st->expired++;
+	else if (st)
+		st->evicted[class]++;
+	return true;
+}
+
+/* One object about which there may be something to do. */
+SLUICE_GLOBAL int sluice_sweep_object(__u32 family, __u32 index, struct sluice_tally *t)
+{
+	struct sluice_bpf_control *ctl = sluice_control();
+	struct sluice_bpf_conn *c = sluice_conn_of(family, sluice_bpf_ref(index, 0));
+	__u32 bits;
+
+	if (!ctl || !c || !t)
+		return -1;
+	bits = SLUICE_ONCE(c->bits);
+	if (sluice_sweep_is_alive(bits) && !sluice_sweep_ends(family == SLUICE_IPV6, ctl, c, t))
+		return 0;
 	if (bits & SLUICE_BPF_LIMBO) {
-		if (s->now - c->last_seen < SLUICE_SWEEP_SECOND)
+		if (t->now - c->last_seen < SLUICE_SWEEP_SECOND)
 			return 0;
 		sluice_release(family, index);
 	} else {
-		if (s->now - c->created < SLUICE_SWEEP_SECOND)
+		if (t->now - c->created < SLUICE_SWEEP_SECOND)
 			return 0;
 		sluice_bury(family, index);
 	}
-	sluice_add(&s->burials, 1);
-	return s->burials >= SLUICE_SWEEP_BURIALS;
+	t->burials++;
+	return 0;
 }
+
+/* Some objects at a time: the call and the loop around them are a third of what one costs. */
+#define SLUICE_SWEEP_STRIDE 4
 
 static long sluice_sweep_step4(__u32 i, void *ctx)
 {
 	struct sluice_sweep *s = ctx;
-	__u32 index = s->first + i, at = index & (SLUICE_BPF_SEGMENT - 1);
-	struct sluice_bpf_conn4 *c = bpf_map_lookup_elem(s->segment, &at);
+	const struct sluice_bpf_control *ctl = s->ctl;
+	__u32 index = s->first + i * SLUICE_SWEEP_STRIDE, n;
 
-	return c ? sluice_sweep_object(s, &c->c, SLUICE_IPV4, index) : 1;
+#pragma clang loop unroll(full)
+	for (n = 0; n < SLUICE_SWEEP_STRIDE; n++, index++) {
+		__u32 at = index & (SLUICE_BPF_SEGMENT - 1);
+		struct sluice_bpf_conn4 *c = bpf_map_lookup_elem(s->segment, &at);
+
+		if (c && !sluice_sweep_passes(s, &c->c, ctl))
+			sluice_sweep_object(SLUICE_IPV4, index, &s->tally);
+	}
+	return s->tally.burials >= SLUICE_SWEEP_BURIALS;
 }
 
 static long sluice_sweep_step6(__u32 i, void *ctx)
 {
 	struct sluice_sweep *s = ctx;
-	__u32 index = s->first + i, at = index & (SLUICE_BPF_SEGMENT - 1);
-	struct sluice_bpf_conn6 *c = bpf_map_lookup_elem(s->segment, &at);
+	const struct sluice_bpf_control *ctl = s->ctl;
+	__u32 index = s->first + i * SLUICE_SWEEP_STRIDE, n;
 
-	return c ? sluice_sweep_object(s, &c->c, SLUICE_IPV6, index) : 1;
+#pragma clang loop unroll(full)
+	for (n = 0; n < SLUICE_SWEEP_STRIDE; n++, index++) {
+		__u32 at = index & (SLUICE_BPF_SEGMENT - 1);
+		struct sluice_bpf_conn6 *c = bpf_map_lookup_elem(s->segment, &at);
+
+		if (c && !sluice_sweep_passes(s, &c->c, ctl))
+			sluice_sweep_object(SLUICE_IPV6, index, &s->tally);
+	}
+	return s->tally.burials >= SLUICE_SWEEP_BURIALS;
 }
 
 /* The hand is at the end: what was counted is known now. */
@@ -304,16 +355,16 @@ static __always_inline void sluice_sweep_price(struct sluice_sweep *s)
 {
 	const __u32 *counted = s->counts->counted;
 
-	s->class = SLUICE_EVICT_CLOSING;
-	s->quota = s->excess;
-	if (!s->counts->known || s->quota <= counted[SLUICE_EVICT_CLOSING])
+	s->tally.class = SLUICE_EVICT_CLOSING;
+	s->tally.quota = s->tally.excess;
+	if (!s->counts->known || s->tally.quota <= counted[SLUICE_EVICT_CLOSING])
 		return;
-	s->quota -= counted[SLUICE_EVICT_CLOSING];
-	s->class = SLUICE_EVICT_UNREPLIED;
-	if (s->quota <= counted[SLUICE_EVICT_UNREPLIED])
+	s->tally.quota -= counted[SLUICE_EVICT_CLOSING];
+	s->tally.class = SLUICE_EVICT_UNREPLIED;
+	if (s->tally.quota <= counted[SLUICE_EVICT_UNREPLIED])
 		return;
-	s->quota -= counted[SLUICE_EVICT_UNREPLIED];
-	s->class = SLUICE_EVICT_IDLE;
+	s->tally.quota -= counted[SLUICE_EVICT_UNREPLIED];
+	s->tally.class = SLUICE_EVICT_IDLE;
 }
 
 /* What a tick should do, and more than that. */
@@ -334,18 +385,18 @@ static __always_inline __u32 sluice_sweep_plan(struct sluice_sweep *s,
 		alive = 0;
 	if (most > capacity - spare)
 		most = capacity - spare;
-	s->excess = alive > most ? alive - most : 0;
-	s->class = SLUICE_EVICT_COUNT;
+	s->tally.excess = alive > most ? alive - most : 0;
+	s->tally.class = SLUICE_EVICT_COUNT;
 	if (alive <= most - most / 4) { /* far from it: counting can wait */
 		s->counts->whole = 0;
 		s->counts->known = 0;
 		return 0;
 	}
 	sluice_sweep_price(s);
-	if (!s->excess && used <= capacity - spare)
+	if (!s->tally.excess && used <= capacity - spare)
 		return 0;
 	/* When all are established, there is nothing to hurry for. */
-	if (s->excess && s->counts->known &&
+	if (s->tally.excess && s->counts->known &&
 	    !(s->counts->counted[SLUICE_EVICT_CLOSING] |
 	      s->counts->counted[SLUICE_EVICT_UNREPLIED] | s->counts->counted[SLUICE_EVICT_IDLE]))
 		return SLUICE_SWEEP_WALK;
@@ -356,7 +407,7 @@ static __always_inline __u32 sluice_sweep_plan(struct sluice_sweep *s,
 SLUICE_GLOBAL int sluice_sweep_table(__u32 table)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
-	struct sluice_sweep s = { .now = sluice_bpf_ticks(), .table = table & 1 };
+	struct sluice_sweep s = { .tally.now = sluice_bpf_ticks() };
 	struct sluice_bpf_sweeper *sweeper;
 	__u32 zero = 0, segment, n, left;
 	struct sluice_bpf_table *t;
@@ -385,16 +436,19 @@ SLUICE_GLOBAL int sluice_sweep_table(__u32 table)
 	left = SLUICE_BPF_SEGMENT - (s.first & (SLUICE_BPF_SEGMENT - 1));
 	if (n > left)
 		n = left;
+	n /= SLUICE_SWEEP_STRIDE; /* all of them are multiples of it */
 	segment = s.first >> SLUICE_BPF_SEGMENT_BITS;
 	if (table & 1) {
 		s.segment = bpf_map_lookup_elem(&conns6, &segment);
-		done = s.segment ? bpf_loop(n, sluice_sweep_step6, &s, 0) : left;
+		done = s.segment ? bpf_loop(n, sluice_sweep_step6, &s, 0) * SLUICE_SWEEP_STRIDE :
+				   left;
 	} else {
 		s.segment = bpf_map_lookup_elem(&conns4, &segment);
-		done = s.segment ? bpf_loop(n, sluice_sweep_step4, &s, 0) : left;
+		done = s.segment ? bpf_loop(n, sluice_sweep_step4, &s, 0) * SLUICE_SWEEP_STRIDE :
+				   left;
 	}
 	t->hand = s.first + (done > 0 ? (__u32)done : left);
-	return (plan & SLUICE_SWEEP_HURRY) || s.burials >= SLUICE_SWEEP_BURIALS;
+	return (plan & SLUICE_SWEEP_HURRY) || s.tally.burials >= SLUICE_SWEEP_BURIALS;
 }
 
 /* The timer's callback. It is never entered twice at once: a timer is on one CPU's queue. */

@@ -183,9 +183,10 @@ static void set_number(const char *map, const char *address, uint32_t value)
 	map_set(map, &k, &n);
 }
 
-/* Policy has changed: what it said before is looked at again. */
+/* Policy has changed, by a commit: what it said before is looked at again. */
 static void new_policy(void)
 {
+	bed.control->revision++;
 	bed.control->policy_gen++;
 }
 

@@ -24,13 +24,14 @@ struct request {
 #define DST_IFINDEX 12
 #define CLASSES 40
 #define CLASS_STEP 3 /* between the numbers of two classes */
-#define REVISION 7
+#define REVISION 7 /* the first */
+#define TOMORROW (1U << 30)
 
 static const uint8_t protos[] = { 1, 6, 17, 58, 132, 50 };
 
 static struct request *requests; /* one a CPU; we are on CPU 0 */
 static int cpus, judge_fd, anew_fd, nothing_fd;
-static __u32 generation;
+static __u32 revision = REVISION;
 
 static void put_ruleset(__u32 slot, const struct sluice_ruleset *rs)
 {
@@ -54,11 +55,11 @@ static void put_endpoint(__u32 ifindex, __u32 flags, __u32 ingress, __u32 egress
 	unsigned int now = tap_below(2);
 	struct sluice_bpf_endpoint e = { 0 };
 
-	e.since.since[now] = 1 + tap_below(REVISION);
+	e.since.since[now] = 1 + tap_below(revision);
 	e.v[now].flags = flags;
 	e.v[now].ingress = ingress;
 	e.v[now].egress = egress;
-	e.since.since[!now] = tap_one_in(2) ? e.since.since[now] - 1 : REVISION + 1;
+	e.since.since[!now] = tap_one_in(2) ? e.since.since[now] - 1 : TOMORROW;
 	e.v[!now].flags = SLUICE_BPF_ENDPOINT_PRESENT | SLUICE_BPF_ENDPOINT_OPEN;
 	put("endpoints", &ifindex, &e);
 }
@@ -92,7 +93,7 @@ static void put_classes(__u32 family)
 	for (n = 1; n < CLASSES; n++) {
 		struct sluice_bpf_addr_key key = { addr_of(n, family), family };
 		struct sluice_bpf_number host = { .since = { { REVISION, 2 } } };
-		struct sluice_bpf_class class = { .since = { { REVISION + 1, REVISION } },
+		struct sluice_bpf_class class = { .since = { { TOMORROW, REVISION } },
 						  .v = { 99, class_of(n) } };
 
 		host.v[0] = n < 10 ? class_of(n) : SLUICE_BPF_ABSENT;
@@ -225,8 +226,8 @@ static void random_pod(struct pod *p, __u32 ifindex, __u32 slot)
 	if (p->egress)
 		put_ruleset(slot + 1, p->egress);
 	put_endpoint(ifindex, p->flags, p->ingress ? slot : 0, p->egress ? slot + 1 : 0);
-	/* With each new pair, as a commit that changes policy does. */
-	generation++;
+	/* A commit. */
+	revision++;
 }
 
 static __u32 local_flags(const struct pod *p, __u32 local, __u32 closed)
@@ -242,8 +243,7 @@ static void compare_one(const struct pod *src, const struct pod *dst)
 		.src = addr_of(s, family),
 		.dst = addr_of(d, family),
 		.family = family,
-		.gen = generation,
-		.rev = REVISION,
+		.rev = revision,
 		.src_ifindex = tap_one_in(5) ? 0 : SRC_IFINDEX,
 		.dst_ifindex = tap_one_in(5) ? 0 : DST_IFINDEX,
 		.port = key & 0xffff,
@@ -325,7 +325,7 @@ static void test_missing(void)
 	struct request q = { .src = addr_of(1, 4),
 			     .dst = addr_of(2, 4),
 			     .family = 4,
-			     .rev = REVISION,
+			     .rev = revision,
 			     .port = 80,
 			     .proto = 6 },
 		       got;
@@ -335,7 +335,7 @@ static void test_missing(void)
 	put_ruleset(slot, rs);
 	put_endpoint(SRC_IFINDEX, open, slot, slot);
 	put_endpoint(DST_IFINDEX, open, slot, slot);
-	q.gen = ++generation;
+	q.rev = ++revision;
 	q.src_ifindex = SRC_IFINDEX;
 	q.dst_ifindex = DST_IFINDEX;
 	ask(&q, &got);
@@ -355,8 +355,7 @@ static void test_missing(void)
 		   got.out.reason == SLUICE_REASON_ENDPOINT_CLOSED,
 	   "and so is one that is not there yet");
 
-	q.rev = REVISION;
-	q.gen = ++generation;
+	q.rev = ++revision;
 	ifindex = DST_IFINDEX;
 	put_endpoint(ifindex, open, slot + 1, 0);
 	ask(&q, &got);
@@ -369,7 +368,7 @@ static void test_missing(void)
 	rs = open_ruleset(600);
 	rs->size = SLUICE_BLOB_PIECE;
 	put_ruleset(slot + 1, rs);
-	q.gen = ++generation;
+	q.rev = ++revision;
 	ask(&q, &got);
 	ok(got.out.verdict == SLUICE_VERDICT_DENY && got.out.ingress.rule == 0 &&
 		   got.out.reason == SLUICE_REASON_DEFAULT_DENY,
@@ -414,8 +413,7 @@ static void measure(void)
 	requests[0] = (struct request){ .src = addr_of(8, 4),
 					.dst = addr_of(8, 4),
 					.family = 4,
-					.gen = ++generation,
-					.rev = REVISION,
+					.rev = ++revision,
 					.src_ifindex = SRC_IFINDEX,
 					.dst_ifindex = DST_IFINDEX,
 					.port = 8008,
