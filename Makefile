@@ -10,7 +10,8 @@ help: ## this list
 deps: ## install the Debian packages that are missing (as root)
 	@tools/deps
 
-build: deps ## the module for Debian's 6.1 and 6.12 kernels, sluiced, sluicectl, sluice-cni, into build/
+build: deps ## BPF programs, sluiced, sluicectl, sluice-cni, the module for Debian's 6.1 and 6.12 kernels, into build/
+	$(MAKE) -C bpf
 	$(MAKE) -C ctl
 	$(MAKE) -C cni
 	$(MAKE) -C kmod
@@ -18,6 +19,7 @@ build: deps ## the module for Debian's 6.1 and 6.12 kernels, sluiced, sluicectl,
 tests: build ## the programs of the tests, without running them
 	$(MAKE) -C tests/fuzz
 	$(MAKE) -C tests/unit
+	$(MAKE) -C tests/loader
 	$(MAKE) -C tests/integration
 	$(MAKE) -C bench/tools
 	$(MAKE) -C cni faults
