@@ -7,7 +7,8 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-static const enum sluice_bpf_which_map conn_maps[2] = { SLUICE_BPF_MAP_CONNS4, SLUICE_BPF_MAP_CONNS6 };
+static const enum sluice_bpf_which_map conn_maps[2] = { SLUICE_BPF_MAP_CONNS4,
+							SLUICE_BPF_MAP_CONNS6 };
 static const size_t sizes[2] = { sizeof(struct sluice_bpf_conn4), sizeof(struct sluice_bpf_conn6) };
 
 #define MOST (SLUICE_BPF_SEGMENTS * SLUICE_BPF_SEGMENT) /* objects of a family */

@@ -196,25 +196,46 @@ static bool is_bpffs(const char *path)
 	return !statfs(path, &fs) && fs.f_type == BPF_FS_MAGIC;
 }
 
+#define MOUNT_POINT "/sys/fs/bpf"
+
+/* Is the directory of pins below the place where everybody has their bpffs? */
+static bool is_default_mount(void)
+{
+	const char *root = sluice_bpf_root();
+
+	return !strncmp(root, MOUNT_POINT "/", strlen(MOUNT_POINT) + 1);
+}
+
 /* The directory of pins of all namespaces. */
 static int make_root(struct sluice_err *err)
 {
-	static const char mount_point[] = "/sys/fs/bpf";
 	const char *root = sluice_bpf_root();
-	size_t len = strlen(mount_point);
 
 	if (strlen(root) > SLUICE_BPF_PATH - 64)
 		return sluice_err_set(err, ENAMETOOLONG,
 				      "%s: too long a name for a directory of pins", root);
-	if (!strncmp(root, mount_point, len) && root[len] == '/' && !is_bpffs(mount_point) &&
-	    mount("bpf", mount_point, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
-		return sluice_err_errno(err, errno, "mount a bpffs at %s", mount_point);
+	if (is_default_mount() && !is_bpffs(MOUNT_POINT) &&
+	    mount("bpf", MOUNT_POINT, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
+		return sluice_err_errno(err, errno, "mount a bpffs at %s", MOUNT_POINT);
 	if (mkdir(root, 0700) && errno != EEXIST)
 		return sluice_err_errno(err, errno, "make the directory %s", root);
 	if (!is_bpffs(root))
 		return sluice_err_set(err, ENOTDIR,
 				      "%s is not on a bpffs (mount -t bpf bpf DIRECTORY)", root);
 	return 0;
+}
+
+int sluice_bpf_pins_possible(struct sluice_err *err)
+{
+	char *parent = sluice_strdup(sluice_bpf_root()), *slash = strrchr(parent, '/');
+	bool there;
+
+	if (slash)
+		*slash = 0;
+	there = is_bpffs(sluice_bpf_root()) || is_bpffs(parent) ||
+		(is_default_mount() && !access(MOUNT_POINT, W_OK));
+	free(parent);
+	return there ? 0 : sluice_err_set(err, ENOTDIR, "%s is not on a bpffs", sluice_bpf_root());
 }
 
 #define LOCK_DIR "/run/sluice"
@@ -1072,13 +1093,9 @@ int sluice_bpf_remove(struct sluice_bpf_removed *removed, struct sluice_err *err
 
 /* Opening *****************************************************************************/
 
-static int make(struct sluice_bpf *bpf, struct bpf_object *object,
-		const struct sluice_bpf_options *options, struct sluice_err *err)
+/* The maps of buckets have as many heads as a budget asks for. */
+static int size_buckets(struct bpf_object *object, uint64_t budget, struct sluice_err *err)
 {
-	uint64_t budget = options->budget ? options->budget : sluice_bpf_default_budget();
-	char dir[SLUICE_BPF_PATH], name[64], path[SLUICE_BPF_PATH + 64];
-	int ret;
-
 	for (int i = 0; i < 2; i++) {
 		struct bpf_map *map =
 			bpf_object__find_map_by_name(object, i ? "buckets6" : "buckets4");
@@ -1088,7 +1105,37 @@ static int make(struct sluice_bpf *bpf, struct bpf_object *object,
 			return sluice_err_set(err, EINVAL, "the BPF object has no map buckets%d",
 					      i ? 6 : 4);
 	}
-	ret = load(object, err);
+	return 0;
+}
+
+int sluice_bpf_try(struct sluice_err *err)
+{
+	struct sluice_bpf_options o = { 0 };
+	libbpf_print_fn_t print = libbpf_set_print(hear);
+	struct bpf_object *object;
+	int ret;
+
+	o.elf = sluice__elf_bytes(&o.elf_size);
+	object = open_elf(&o, err);
+	ret = object ? size_buckets(object, 1, err) : -EINVAL;
+	if (!ret)
+		ret = load(object, err);
+	if (object)
+		bpf_object__close(object);
+	libbpf_set_print(print);
+	return ret;
+}
+
+static int make(struct sluice_bpf *bpf, struct bpf_object *object,
+		const struct sluice_bpf_options *options, struct sluice_err *err)
+{
+	uint64_t budget = options->budget ? options->budget : sluice_bpf_default_budget();
+	char dir[SLUICE_BPF_PATH], name[64], path[SLUICE_BPF_PATH + 64];
+	int ret;
+
+	ret = size_buckets(object, budget, err);
+	if (!ret)
+		ret = load(object, err);
 	if (ret)
 		return ret;
 	bpf->fresh = true;

@@ -148,6 +148,11 @@ struct sluice_bpf_removed {
  */
 int sluice_bpf_remove(struct sluice_bpf_removed *removed, struct sluice_err *err);
 
+/* Loads everything that is built in, for the verifier to look at, and lets it go. */
+int sluice_bpf_try(struct sluice_err *err);
+/* Is there a bpffs for pins, or could one be mounted? Changes nothing. */
+int sluice_bpf_pins_possible(struct sluice_err *err);
+
 /* Waits until no program runs any more that was running when it was called. */
 int sluice_bpf_grace(struct sluice_bpf *bpf, struct sluice_err *err);
 

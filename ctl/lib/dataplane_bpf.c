@@ -359,34 +359,42 @@ static int write_infos(struct bpf_dataplane *self, struct sluice_dp_object **wri
 
 /* Rulesets ****************************************************************************/
 
-static int new_array(uint32_t words)
+/* Pieces of a blob: elements of its map. */
+static uint32_t pieces(uint32_t size)
+{
+	return (size + SLUICE_BLOB_PIECE - 1) / SLUICE_BLOB_PIECE;
+}
+
+/* A map of a ruleset's shape; its file descriptor is -1 after an error. */
+static struct sluice_bpf_map new_map(uint32_t n)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_INNER_MAP);
+	struct sluice_bpf_map map = { .name = "of a ruleset",
+				      .key_size = sizeof(uint32_t),
+				      .value_size = SLUICE_BLOB_PIECE,
+				      .max_entries = n };
 
-	return bpf_map_create(BPF_MAP_TYPE_ARRAY, "sluice_ruleset", sizeof(uint32_t),
-			      sizeof(uint64_t), words, &opts);
+	map.fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "sluice_ruleset", map.key_size, map.value_size,
+				n, &opts);
+	return map;
 }
 
 /* A map that holds the blob; negative with err set. */
 static int new_ruleset(const struct sluice_ruleset *blob, struct sluice_err *err)
 {
-	uint32_t words = (blob->size + sizeof(uint64_t) - 1) / sizeof(uint64_t);
-	uint32_t *keys = sluice_realloc(NULL, words, sizeof(*keys));
-	struct sluice_bpf_map map = { .name = "of a ruleset",
-				      .key_size = sizeof(uint32_t),
-				      .value_size = sizeof(uint64_t),
-				      .max_entries = words };
-	char *values = sluice_zalloc(words * sizeof(uint64_t));
+	uint32_t n = pieces(blob->size);
+	uint32_t *keys = sluice_realloc(NULL, n, sizeof(*keys));
+	char *values = sluice_zalloc((size_t)n * SLUICE_BLOB_PIECE);
+	struct sluice_bpf_map map = new_map(n);
 	int ret = 0;
 
-	for (uint32_t i = 0; i < words; i++)
+	for (uint32_t i = 0; i < n; i++)
 		keys[i] = i;
 	memcpy(values, blob, blob->size);
-	map.fd = new_array(words);
 	if (map.fd < 0)
 		ret = sluice_err_errno(err, errno, "a map of %u bytes", blob->size);
 	else
-		ret = sluice_bpf_map_write(&map, keys, values, words, 0, err);
+		ret = sluice_bpf_map_write(&map, keys, values, n, 0, err);
 	free(keys);
 	free(values);
 	if (!ret)
@@ -398,30 +406,27 @@ static int new_ruleset(const struct sluice_ruleset *blob, struct sluice_err *err
 /* The blob in a place, to be freed; NULL: there is none that is whole. */
 static struct sluice_ruleset *read_ruleset(struct bpf_dataplane *self, uint32_t slot, uint32_t size)
 {
-	struct sluice_bpf_map map = { .name = "of a ruleset",
-				      .key_size = sizeof(uint32_t),
-				      .value_size = sizeof(uint64_t) };
+	uint32_t n = pieces(size), len = sizeof(struct bpf_map_info), next, *keys;
 	struct sluice_ruleset *blob = NULL;
 	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	uint32_t words, len = sizeof(struct bpf_map_info), next, *keys;
 	struct bpf_map_info info = { 0 };
+	int fd = sluice_bpf_map_inner(map_of(self, SLUICE_BPF_MAP_RULESETS), slot, NULL);
 
-	map.fd = sluice_bpf_map_inner(map_of(self, SLUICE_BPF_MAP_RULESETS), slot, NULL);
-	if (map.fd < 0)
+	if (fd < 0)
 		return NULL;
-	words = (size + sizeof(uint64_t) - 1) / sizeof(uint64_t);
-	if (!bpf_obj_get_info_by_fd(map.fd, &info, &len) && words && info.max_entries == words) {
-		keys = sluice_realloc(NULL, words, sizeof(*keys));
-		blob = sluice_zalloc(words * sizeof(uint64_t));
-		len = words;
-		bpf_map_lookup_batch(map.fd, NULL, &next, keys, blob, &len, &opts);
-		if (len != words || blob->size != size || sluice_ruleset_validate(blob, size)) {
+	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && n && info.max_entries == n &&
+	    info.value_size == SLUICE_BLOB_PIECE) {
+		keys = sluice_realloc(NULL, n, sizeof(*keys));
+		blob = sluice_zalloc((size_t)n * SLUICE_BLOB_PIECE);
+		len = n;
+		bpf_map_lookup_batch(fd, NULL, &next, keys, blob, &len, &opts);
+		if (len != n || blob->size != size || sluice_ruleset_validate(blob, size)) {
 			free(blob);
 			blob = NULL;
 		}
 		free(keys);
 	}
-	sluice_bpf_map_close(&map);
+	close(fd);
 	return blob;
 }
 
@@ -443,7 +448,7 @@ static int empty_slots(struct bpf_dataplane *self, const struct list *slots, str
 	if (!slots->n)
 		return 0;
 	if (self->no_ruleset < 0)
-		self->no_ruleset = new_array(1);
+		self->no_ruleset = new_map(1).fd;
 	if (self->no_ruleset < 0)
 		return sluice_err_errno(err, errno, "an empty map");
 	fds = sluice_realloc(NULL, slots->n, sizeof(*fds));
@@ -612,8 +617,8 @@ static int copy_element(const void *key, const void *value, void *arg, struct sl
 	return 0;
 }
 
-static int read_map(struct bpf_dataplane *self, enum sluice_bpf_which_map id, struct sluice_map *table,
-		    struct sluice_err *err)
+static int read_map(struct bpf_dataplane *self, enum sluice_bpf_which_map id,
+		    struct sluice_map *table, struct sluice_err *err)
 {
 	struct {
 		struct sluice_map *table;
@@ -910,11 +915,14 @@ static uint32_t id_of_slot(const struct bpf_dataplane *self, uint32_t slot, uint
 	return UINT32_MAX;
 }
 
-/* Its addresses, in the order that people were told; map addrs is what packets see. */
+/*
+ * Map addrs is what packets see, and has all its addresses; those that people were told come first, in the
+ * order in which they were.
+ */
 static void learn_endpoint(struct bpf_dataplane *self, uint32_t ifindex, const uint32_t *words,
 			   const struct sluice_bpf_endpoint_info *info, struct list *used_slots)
 {
-	uint32_t revision = self->bpf.control->revision;
+	uint32_t revision = self->bpf.control->revision, told = info ? info->n_addrs : 0;
 	struct sluice_dp_addr addrs[SLUICE_MAX_ENDPOINT_ADDRS];
 	struct sluice_dp_endpoint e = { .ifindex = ifindex, .addrs = addrs };
 	struct sluice_bpf_addr_key key;
@@ -922,17 +930,23 @@ static void learn_endpoint(struct bpf_dataplane *self, uint32_t ifindex, const u
 	struct sluice_map_iter it;
 	const uint32_t *owner;
 
-	for (uint32_t i = 0; info && i < info->n_addrs && i < SLUICE_MAX_ENDPOINT_ADDRS; i++) {
+	for (uint32_t i = 0; i < told && i < SLUICE_MAX_ENDPOINT_ADDRS; i++) {
 		key = info->addrs[i];
 		owner = sluice_bpf_versions_find(&self->addrs, &key, revision);
 		if (owner && *owner == ifindex)
 			addrs[e.n_addrs++] = (struct sluice_dp_addr){ key.addr, key.family };
 	}
-	for (entry = sluice_map_first(&self->addrs.cells, &it); entry && !info;
+	told = e.n_addrs;
+	for (entry = sluice_map_first(&self->addrs.cells, &it); entry;
 	     entry = sluice_map_next(&it)) {
+		bool known = false;
+
 		owner = sluice_bpf_versions_find(&self->addrs, entry->key, revision);
 		memcpy(&key, entry->key, sizeof(key));
-		if (owner && *owner == ifindex && e.n_addrs < SLUICE_MAX_ENDPOINT_ADDRS)
+		for (uint32_t i = 0; i < told; i++)
+			known |= addrs[i].family == key.family &&
+				 sluice_addr_equal(&addrs[i].addr, &key.addr);
+		if (owner && *owner == ifindex && !known && e.n_addrs < SLUICE_MAX_ENDPOINT_ADDRS)
 			addrs[e.n_addrs++] = (struct sluice_dp_addr){ key.addr, key.family };
 	}
 	e.name = info ? info->name : "";

@@ -315,15 +315,14 @@ static bool view_ruleset(const struct sluice_bpf *b, uint32_t slot,
 			 const struct sluice_ruleset *blob)
 {
 	int fd = sluice_bpf_map_inner(&b->maps[SLUICE_BPF_MAP_RULESETS], slot, NULL);
-	uint32_t words = (blob->size + 7) / 8;
+	char piece[SLUICE_BLOB_PIECE];
 	bool same = fd >= 0;
 
-	for (uint32_t i = 0; i < words && same; i++) {
-		uint64_t word, want = 0;
+	for (uint32_t i = 0, at = 0; at < blob->size && same; i++, at += sizeof(piece)) {
+		size_t len = blob->size - at < sizeof(piece) ? blob->size - at : sizeof(piece);
 
-		memcpy(&want, (const char *)blob + i * 8,
-		       blob->size - i * 8 < 8 ? blob->size - i * 8 : 8);
-		same = !bpf_map_lookup_elem(fd, &i, &word) && word == want;
+		same = !bpf_map_lookup_elem(fd, &i, piece) &&
+		       !memcmp(piece, (const char *)blob + at, len);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -474,6 +473,20 @@ static bool random_transaction(struct pair *p)
 	}
 	commit(p, sweep);
 	return !p->failed;
+}
+
+/* Where two texts of many lines begin to differ, for a diagnosis of a line or two. */
+static const char *difference(const char *got, const char *want)
+{
+	static char text[1024];
+	size_t same = 0;
+
+	for (size_t i = 0; got[i] && got[i] == want[i]; i++)
+		if (got[i] == '\n')
+			same = i + 1;
+	snprintf(text, sizeof(text), "got \"%.*s\", not \"%.*s\"", (int)strcspn(got + same, "\n"),
+		 got + same, (int)strcspn(want + same, "\n"), want + same);
+	return text;
 }
 
 static char *dump_of(const struct pair *p, int which)
@@ -1332,8 +1345,8 @@ static void test_kill(void)
 			char *want = expected_view(p.dp[0]);
 
 			seen = view(object_of(&p), object_of(&p)->control->revision);
-			check(!strcmp(seen, want), "round %d: afterwards packets see\n%s\nnot\n%s",
-			      round, seen, want);
+			check(!strcmp(seen, want), "round %d: afterwards: %s", round,
+			      difference(seen, want));
 			free(seen);
 			free(want);
 		}
@@ -1369,18 +1382,17 @@ static void test_random(void)
 		committed++;
 		mine = dump_of(&p, 1);
 		memory = dump_of(&p, 0);
-		check(!strcmp(mine, memory), "transaction %d: BPF has\n%s\nmemory has\n%s", i, mine,
-		      memory);
+		check(!strcmp(mine, memory), "transaction %d: %s", i, difference(mine, memory));
 		seen = view(b, b->control->revision);
 		want = expected_view(p.dp[0]);
-		check(!strcmp(seen, want), "transaction %d: packets see\n%s\nnot\n%s", i, seen,
-		      want);
+		check(!strcmp(seen, want), "transaction %d: packets: %s", i,
+		      difference(seen, want));
 		free(seen);
 		if (last && b->control->revision > 1) {
 			seen = view(b, b->control->revision - 1);
 			check(!strcmp(seen, last),
-			      "transaction %d: packets of the revision before see\n%s\nnot\n%s", i,
-			      seen, last);
+			      "transaction %d: packets of the revision before: %s", i,
+			      difference(seen, last));
 			free(seen);
 		}
 		free(last);
