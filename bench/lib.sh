@@ -26,6 +26,20 @@ SYSTEM=none		# what is up, and with how many services, rules and nodes
 SHAPE=
 COMMAND=		# that measures a result again, where it is not "bench/$SCENARIO $SYSTEM"
 
+# state NODE FILE: /proc/net/sluice/FILE there, through its controller; it starts no program, which would be measured
+state() {
+	echo "$(<"/proc/${CONTROLLER[$1]:-none}/net/sluice/$2")"
+}
+
+# counter NODE NAME: of its stats
+counter() {
+	local name value number=0
+	while read -r name value; do
+		[ "$name" != "$2" ] || number=$value
+	done <<<"$(state "$1" stats)"
+	echo "$number"
+}
+
 finish() {
 	local status=$?
 	trap - EXIT INT TERM

@@ -62,31 +62,42 @@ static __always_inline void sluice_fib_towards(struct bpf_fib_lookup *fib,
 	fib->l4_protocol = t->proto;
 }
 
-/*
- * Is the destination of x->to an address of the node itself? Routing knows, and says that such a packet is not
- * forwarded; as it does when there is no route at all. Where the main table alone would forward it, it was the local
- * table that would not. (A node with neither a default route nor one to the network of its own address is
- * the exception: there, policy has its say on what pods send to the node.)
- */
-SLUICE_GLOBAL int sluice_to_node(struct __sk_buff *skb, struct sluice_ctx *x)
+/* What routing says of a packet to x->to's destination, with some of its bits flipped. BPF_FIB_LKUP_RET_*. */
+static __always_inline long sluice_ask_route(struct __sk_buff *skb, const struct sluice_ctx *x,
+					     __u32 flip)
 {
 	struct bpf_fib_lookup fib;
 
-	if (!x)
-		return 0;
 	sluice_fib_towards(&fib, &x->to);
 	fib.ifindex = x->ifindex;
-	if (bpf_fib_lookup(skb, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_NOT_FWDED)
+	if (x->family == SLUICE_IPV4)
+		fib.ipv4_dst ^= sluice_htonl(flip);
+	else
+		fib.ipv6_dst[3] ^= sluice_htonl(flip);
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+}
+
+static __always_inline bool sluice_is_forwarded(long answer)
+{
+	return answer == BPF_FIB_LKUP_RET_SUCCESS || answer == BPF_FIB_LKUP_RET_NO_NEIGH ||
+	       answer == BPF_FIB_LKUP_RET_FRAG_NEEDED;
+}
+
+/*
+ * Is the destination of x->to an address of the node itself? Routing says that packets to one are not forwarded; it says
+ * the same where it has no route at all. But then it has none to the address beside it either, whereas beside
+ * an address of the node are those of its network, or what the default route is for. What is taken for the
+ * node in error is handed to the stack, which has no route for it.
+ *
+ * Worked example: 192.0.2.1 is the node's: not forwarded; 192.0.2.3 is: the node. 198.18.0.1, without a default
+ * route: not forwarded, nor are 198.18.0.3 and 198.18.0.0: elsewhere.
+ */
+SLUICE_GLOBAL int sluice_to_node(struct __sk_buff *skb, struct sluice_ctx *x)
+{
+	if (!x || sluice_ask_route(skb, x, 0) != BPF_FIB_LKUP_RET_NOT_FWDED)
 		return 0;
-	sluice_fib_towards(&fib, &x->to);
-	fib.ifindex = x->ifindex;
-	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), BPF_FIB_LOOKUP_DIRECT)) {
-	case BPF_FIB_LKUP_RET_SUCCESS:
-	case BPF_FIB_LKUP_RET_NO_NEIGH:
-	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		return 1;
-	}
-	return 0;
+	return sluice_is_forwarded(sluice_ask_route(skb, x, 2)) ||
+	       sluice_is_forwarded(sluice_ask_route(skb, x, 1));
 }
 
 /* Answers: how a first packet's decision ends. */

@@ -16,7 +16,7 @@ struct sluice_judge_request {
 	struct sluice_addr src; /* of the original client */
 	struct sluice_addr dst; /* of the destination after NAT */
 	__u32 family;
-	__u32 gen; /* control.policy_gen, loaded before ... */
+	__u32 gen; /* control.policy_gen, which the caller loaded before ... */
 	__u32 rev; /* ... control.revision */
 	__u32 flags; /* SLUICE_JUDGE_*: what the caller knows (NODE, SELF); LOCAL, CLOSED come in here */
 	__u32 src_ifindex; /* of our pod, or 0 */
@@ -27,18 +27,61 @@ struct sluice_judge_request {
 	struct sluice_judgement out;
 };
 
-/* The version of a pod that counts at a revision. slots: of its ingress and egress rulesets. */
+/* Is a pod open at a revision? slots: of its ingress and egress rulesets, 0: not isolated. */
 static __always_inline bool sluice_endpoint_open(__u32 ifindex, __u32 revision, __u32 slots[2])
 {
 	const struct sluice_bpf_endpoint *e = bpf_map_lookup_elem(&endpoints, &ifindex);
 	__u32 want = SLUICE_BPF_ENDPOINT_PRESENT | SLUICE_BPF_ENDPOINT_OPEN;
 	int v = e ? sluice_bpf_version(&e->since, revision) : -1;
 
-	if (v < 0)
+	if (v < 0 || (e->v[v & 1].flags & want) != want)
 		return false;
 	slots[0] = e->v[v & 1].ingress;
 	slots[1] = e->v[v & 1].egress;
-	return (e->v[v & 1].flags & want) == want;
+	return true;
+}
+
+/*
+ * Judges anew. Returns 0. Apart, for the verifier, and so that a verdict that was kept does not pay for the stack.
+ */
+__attribute__((noinline)) int sluice_judge_anew(struct sluice_judge_request *q)
+{
+	struct sluice_judge_in in = {};
+	struct sluice_addr addr;
+	__u32 slots[2];
+
+	if (!q)
+		return -1;
+	if (q->src_ifindex) {
+		q->flags |= SLUICE_JUDGE_SRC_LOCAL;
+		if (!sluice_endpoint_open(q->src_ifindex, q->rev, slots) ||
+		    !sluice_ruleset_exists(slots[1]))
+			q->flags |= SLUICE_JUDGE_SRC_CLOSED;
+		else
+			in.egress = slots[1];
+	}
+	if (q->dst_ifindex) {
+		q->flags |= SLUICE_JUDGE_DST_LOCAL;
+		if (!sluice_endpoint_open(q->dst_ifindex, q->rev, slots) ||
+		    !sluice_ruleset_exists(slots[0]))
+			q->flags |= SLUICE_JUDGE_DST_CLOSED;
+		else
+			in.ingress = slots[0];
+	}
+	/* A class is looked for only where a ruleset asks for it. */
+	if (in.egress) {
+		addr = q->dst;
+		in.dst_class = sluice_peer_class(q->rev, &addr, q->family);
+	}
+	if (in.ingress) {
+		addr = q->src;
+		in.src_class = sluice_peer_class(q->rev, &addr, q->family);
+	}
+	in.flags = q->flags;
+	in.port = q->port;
+	in.proto = q->proto;
+	sluice_judge(&in, &q->out);
+	return 0;
 }
 
 /*
@@ -47,60 +90,29 @@ static __always_inline bool sluice_endpoint_open(__u32 ifindex, __u32 revision, 
  */
 __attribute__((noinline)) int sluice_judge_packet(struct sluice_judge_request *q)
 {
-	struct sluice_judge_in in = {};
-	struct sluice_verdict_key k = {};
+	struct sluice_verdict_key k;
 	struct sluice_kept_verdict *v;
-	__u32 slots[2] = {};
-	struct sluice_addr addr;
 
 	if (!q)
 		return -1;
-	if (q->src_ifindex) {
-		q->flags |= SLUICE_JUDGE_SRC_LOCAL;
-		if (!sluice_endpoint_open(q->src_ifindex, q->rev, slots))
-			q->flags |= SLUICE_JUDGE_SRC_CLOSED;
-		k.egress = slots[1];
-		if (k.egress) {
-			addr = q->dst;
-			k.dst_class = sluice_peer_class(q->rev, &addr, q->family);
-		}
-	}
-	if (q->dst_ifindex) {
-		slots[0] = 0;
-		q->flags |= SLUICE_JUDGE_DST_LOCAL;
-		if (!sluice_endpoint_open(q->dst_ifindex, q->rev, slots))
-			q->flags |= SLUICE_JUDGE_DST_CLOSED;
-		k.ingress = slots[0];
-		if (k.ingress) {
-			addr = q->src;
-			k.src_class = sluice_peer_class(q->rev, &addr, q->family);
-		}
-	}
-	k.generation = q->gen;
+	k.revision = q->rev;
 	k.port = q->port;
 	k.proto = q->proto;
-	k.flags = q->flags | SLUICE_VERDICT_VALID;
+	k.flags = q->flags;
+	k.src_ifindex = q->src_ifindex | (q->family == SLUICE_IPV6) << 31;
+	k.dst_ifindex = q->dst_ifindex;
+	k.src = q->src;
+	k.dst = q->dst;
 	v = sluice_verdict_slot(&k);
 	if (v && sluice_verdict_is(v, &k)) {
+		q->flags = v->flags;
 		q->out = v->judgement;
 		return 0;
 	}
-
-	in.src_class = k.src_class;
-	in.dst_class = k.dst_class;
-	in.flags = q->flags;
-	in.port = q->port;
-	in.proto = q->proto;
-	in.egress = k.egress;
-	in.ingress = k.ingress;
-	/* A commit checks that they exist; if one does not, nothing may pass. */
-	if (k.egress && !sluice_ruleset_exists(k.egress))
-		in.flags |= SLUICE_JUDGE_SRC_CLOSED;
-	if (k.ingress && !sluice_ruleset_exists(k.ingress))
-		in.flags |= SLUICE_JUDGE_DST_CLOSED;
-	sluice_judge(&in, &q->out);
-	if (v) {
+	sluice_judge_anew(q);
+	if (v && q->rev) {
 		v->key = k;
+		v->flags = q->flags;
 		v->judgement = q->out;
 	}
 	return 0;

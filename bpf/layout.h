@@ -318,7 +318,12 @@ struct sluice_bpf_key6 {
  * update costs one count or is repaired by the next packet. All zero: free.
  */
 struct sluice_bpf_conn {
-	__u32 last_seen; /* ticks */
+	__u32 last_seen; /* ticks; this and the next eight bytes are all that the sweeper looks at */
+	__u8 state;
+	__u8 verdict;
+	__u8 reason;
+	__u8 staged_verdict;
+	__u32 bits;
 	__u32 created;
 	__u32 policy_gen;
 	__u32 backend_epoch;
@@ -328,11 +333,6 @@ struct sluice_bpf_conn {
 	struct sluice_tcp_dir tcp[2];
 	__u32 rule[2]; /* ids: egress, ingress */
 	__u32 staged_rule[2];
-	__u8 state;
-	__u8 verdict;
-	__u8 reason;
-	__u8 staged_verdict;
-	__u32 bits;
 	__u32 next[2]; /* references */
 };
 SLUICE_ASSERT_SIZE(struct sluice_bpf_conn, 112);
@@ -401,6 +401,17 @@ static __always_inline __u32 sluice_bpf_hash6(const struct sluice_bpf_key6 *k,
 	return (__u32)sluice_bpf_mix(h ^ rest, secret[0]);
 }
 
+/* Map "timers", an array of one: the sweeper's (bpf/sweep.h), who alone reads and writes all but the timer. */
+struct sluice_bpf_sweeper {
+	struct bpf_timer timer;
+	struct sluice_bpf_sweep {
+		__u32 counting[SLUICE_EVICT_COUNT]; /* by class, since the hand was at 0 */
+		__u32 counted[SLUICE_EVICT_COUNT]; /* the round before, less those that went since */
+		__u32 whole; /* this round has been counted since its start */
+		__u32 known; /* "counted" is of a whole round */
+	} table[2];
+};
+
 /* Statistics ******************************************************************************/
 
 /* Map "stats", one element a CPU. Names are those of uapi/sluice.h. */
@@ -452,12 +463,13 @@ struct sluice_bpf_event {
 /* The node's own connections to services *****************************************************/
 
 /*
- * Map "sockets": socket cookie and backend -> the service that the program asked for, so that recvmsg() and
- * getpeername() say so. The oldest goes when it is full.
+ * Map "sockets", both ways: socket cookie and backend -> the service that the program asked for, so that recvmsg()
+ * and getpeername() say so; socket cookie and service -> the backend that a socket which is not connected sent to
+ * last. The oldest goes when it is full. Who takes a backend away finds here which sockets are connected to it.
  */
 struct sluice_bpf_socket_key {
 	__u64 cookie;
-	struct sluice_addr addr; /* of the backend */
+	struct sluice_addr addr; /* of the backend; of the service */
 	__be16 port;
 	__u8 family;
 	__u8 proto;
@@ -466,7 +478,7 @@ struct sluice_bpf_socket_key {
 SLUICE_ASSERT_SIZE(struct sluice_bpf_socket_key, 32);
 
 struct sluice_bpf_socket {
-	struct sluice_addr addr; /* of the service */
+	struct sluice_addr addr; /* of the service; of the backend */
 	__be16 port;
 	__u16 pad;
 };

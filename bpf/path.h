@@ -309,6 +309,9 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
 	n = x->wire;
 	if (n > SLUICE_WINDOW)
 		n = SLUICE_WINDOW;
+	/* From 1 to the window, in words that 6.1's verifier understands. */
+	sluice_settle(n);
+	n = ((n - 1) & (SLUICE_WINDOW - 1)) + 1;
 	if (bpf_skb_load_bytes(skb, SLUICE_FRAME, x->window, n))
 		return sluice_drop(SLUICE_REASON_MALFORMED);
 	switch (sluice_parse(x)) {

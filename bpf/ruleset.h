@@ -8,9 +8,10 @@
 #include "bpf/maps.h"
 #include "core/ruleset.h"
 
+/* A commit checks that those exist that endpoints name; where one does not, nothing may pass. Slot 0: none is asked for. */
 static __always_inline bool sluice_ruleset_exists(__u32 slot)
 {
-	return bpf_map_lookup_elem(&rulesets, &slot);
+	return !slot || bpf_map_lookup_elem(&rulesets, &slot);
 }
 
 /*

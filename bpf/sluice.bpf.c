@@ -13,6 +13,7 @@
 #include "bpf/fast.h"
 #include "bpf/maps.h"
 #include "bpf/path.h"
+#include "bpf/sweep.h"
 
 #define SLUICE_VLAN_ID 0xfff /* of a tag's bits */
 
@@ -65,11 +66,11 @@ SEC("tc") int sluice_to_pod(struct __sk_buff *skb)
 	return sluice_path(skb, skb->ingress_ifindex ? SLUICE_FROM_OUTSIDE : SLUICE_FROM_NODE, 1);
 }
 
-/* Run once, after loading: starts the sweeper. */
+/* Run once, after loading: starts the sweeper. 0, or a negative errno. */
 SEC("tc") int sluice_start(struct __sk_buff *skb)
 {
 	(void)skb;
-	return TC_ACT_OK;
+	return sluice_sweep_start();
 }
 
 SEC("cgroup/connect4") int sluice_connect4(struct bpf_sock_addr *ctx)

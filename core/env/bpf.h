@@ -74,19 +74,25 @@ static __always_inline void sluice_copy(void *d, const void *s, __u32 n)
 #define memset(d, c, n) __builtin_memset((d), (c), (n))
 #endif
 
-/* No instruction; clang adds up pairs, nibbles and bytes, without a table, in 20 steps. */
+/*
+ * No instruction; clang adds up pairs, nibbles and bytes, without a table, in 20 steps. What is asked most often, the
+ * bits before the first word of a row, are none.
+ */
 static __always_inline __u32 sluice_popcount64(__u64 x)
 {
-	return (__u32)__builtin_popcountll(x);
+	return x ? (__u32)__builtin_popcountll(x) : 0;
 }
 
 /*
  * Index of the lowest set bit; x is not 0. No instruction either, and clang's replacement is a look-up in
- * .rodata. Halving needs fewer steps than this, but each is a branch, and the verifier walks all 64 ways.
+ * .rodata, a map that nobody wants: hidden from it. Halving needs fewer steps than counting what is below, but each is
+ * a branch, and the verifier walks all 64 ways.
  */
 static __always_inline __u32 sluice_ctz64(__u64 x)
 {
-	return sluice_popcount64((x & -x) - 1);
+	x &= -x;
+	sluice_settle(x);
+	return sluice_popcount64(x - 1);
 }
 
 typedef __u32 sluice_ruleset_ref; /* 0: none */
@@ -119,7 +125,7 @@ static __always_inline const char *sluice_blob_piece(struct sluice_blob *b, __u3
 	const char *p = b->first;
 
 	/* What the branch says about the piece must not stay with off, or each load would have two ends. */
-	asm volatile("" : "+r"(piece));
+	sluice_settle(piece);
 	if (piece)
 		p = bpf_map_lookup_elem(b->map, &piece);
 	if (!p) {

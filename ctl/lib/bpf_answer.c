@@ -5,21 +5,14 @@
 #include <ifaddrs.h>
 #include <linux/genetlink.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/bpf_answer_internal.h"
-
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
 
 /* The longest answer: a service, an attribute of 64 KiB. */
 #define ANSWER_BYTES (72U << 10)
@@ -28,148 +21,116 @@
 #define BATCH 256
 
 /* A map of another layout than this build's is not read: sizes tell, beside control.layout. */
-static const struct {
-	const char *name;
+static const struct layout {
 	size_t key;
 	size_t value;
 	bool locked; /* its values hold a spin lock */
-} maps[SLUICE_MAPS] = {
-#define MAP(id, name, k, v, locked) [SLUICE_MAP_##id] = { name, sizeof(k), sizeof(v), locked }
-	MAP(CONTROL, "control", uint32_t, struct sluice_bpf_control, false),
-	MAP(SERVICES, "services", struct sluice_service_key, struct sluice_bpf_service, true),
-	MAP(VIPS, "vips", struct sluice_bpf_addr_key, struct sluice_bpf_number, true),
-	MAP(BACKENDS, "backends", struct sluice_bpf_backend_key, struct sluice_bpf_backend, false),
-	MAP(BACKEND_REFS, "backend_refs", struct sluice_bpf_backend_ref, uint32_t, false),
-	MAP(ADDRS, "addrs", struct sluice_bpf_addr_key, struct sluice_bpf_number, true),
-	MAP(HOSTS, "hosts", struct sluice_bpf_addr_key, struct sluice_bpf_number, true),
-	MAP(PREFIXES4, "prefixes4", struct sluice_bpf_prefix4, struct sluice_bpf_class, false),
-	MAP(PREFIXES6, "prefixes6", struct sluice_bpf_prefix6, struct sluice_bpf_class, false),
-	MAP(ENDPOINTS, "endpoints", uint32_t, struct sluice_bpf_endpoint, true),
-	MAP(UPLINKS, "uplinks", uint32_t, uint32_t, false),
-	MAP(RULESETS, "rulesets", uint32_t, uint32_t, false),
-	MAP(SERVICE_INFO, "service_info", struct sluice_service_key, struct sluice_bpf_service_info,
-	    false),
-	MAP(PEER_INFO, "peer_info", struct sluice_bpf_peer_key, struct sluice_bpf_peer_info, false),
-	MAP(RULE_INFO, "rule_info", uint32_t, struct sluice_bpf_rule_info, false),
-	MAP(RULESET_INFO, "ruleset_info", uint32_t, struct sluice_bpf_ruleset_info, false),
-	MAP(ENDPOINT_INFO, "endpoint_info", uint32_t, struct sluice_bpf_endpoint_info, false),
-	MAP(CONNS4, "conns4", uint32_t, uint32_t, false),
-	MAP(CONNS6, "conns6", uint32_t, uint32_t, false),
-	MAP(BUCKETS4, "buckets4", uint32_t, struct sluice_bpf_buckets, false),
-	MAP(BUCKETS6, "buckets6", uint32_t, struct sluice_bpf_buckets, false),
-	MAP(STATS, "stats", uint32_t, struct sluice_bpf_stats, false),
-	MAP(MONITORS, "monitors", uint32_t, uint32_t, false),
-	MAP(MONITOR_UNTIL, "monitor_until", uint32_t, struct sluice_bpf_monitor, false),
+} layouts[SLUICE_BPF_MAP_COUNT] = {
+#define MAP(id, k, v, locked) [SLUICE_BPF_MAP_##id] = { sizeof(k), sizeof(v), locked }
+	MAP(CONTROL, uint32_t, struct sluice_bpf_control, false),
+	MAP(SERVICES, struct sluice_service_key, struct sluice_bpf_service, true),
+	MAP(VIPS, struct sluice_bpf_addr_key, struct sluice_bpf_number, true),
+	MAP(BACKENDS, struct sluice_bpf_backend_key, struct sluice_bpf_backend, false),
+	MAP(BACKEND_REFS, struct sluice_bpf_backend_ref, uint32_t, false),
+	MAP(ADDRS, struct sluice_bpf_addr_key, struct sluice_bpf_number, true),
+	MAP(HOSTS, struct sluice_bpf_addr_key, struct sluice_bpf_number, true),
+	MAP(PREFIXES4, struct sluice_bpf_prefix4, struct sluice_bpf_class, false),
+	MAP(PREFIXES6, struct sluice_bpf_prefix6, struct sluice_bpf_class, false),
+	MAP(ENDPOINTS, uint32_t, struct sluice_bpf_endpoint, true),
+	MAP(UPLINKS, uint32_t, uint32_t, false),
+	MAP(RULESETS, uint32_t, uint32_t, false),
+	MAP(SERVICE_INFO, struct sluice_service_key, struct sluice_bpf_service_info, false),
+	MAP(PEER_INFO, struct sluice_bpf_peer_key, struct sluice_bpf_peer_info, false),
+	MAP(RULE_INFO, uint32_t, struct sluice_bpf_rule_info, false),
+	MAP(RULESET_INFO, uint32_t, struct sluice_bpf_ruleset_info, false),
+	MAP(ENDPOINT_INFO, uint32_t, struct sluice_bpf_endpoint_info, false),
+	MAP(CONNS4, uint32_t, uint32_t, false),
+	MAP(CONNS6, uint32_t, uint32_t, false),
+	MAP(BUCKETS4, uint32_t, struct sluice_bpf_buckets, false),
+	MAP(BUCKETS6, uint32_t, struct sluice_bpf_buckets, false),
+	MAP(STATS, uint32_t, struct sluice_bpf_stats, false),
+	MAP(MONITORS, uint32_t, uint32_t, false),
+	MAP(MONITOR_UNTIL, uint32_t, struct sluice_bpf_monitor, false),
+	MAP(SOCKETS, struct sluice_bpf_socket_key, struct sluice_bpf_socket, false),
 #undef MAP
 };
 
-/* The number that the kernel gave this thread's network namespace, for ever. 0: it gives none (5.13 and older). */
-static uint64_t netns_cookie(void)
+static int map_error(const struct sluice_bpf_map *map, struct sluice_err *err)
 {
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-
-	if (fd < 0)
-		return 0;
-	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
-		cookie = 0;
-	close(fd);
-	return cookie;
+	return sluice_err_errno(err, errno, "map %s", map->name);
 }
 
-static int map_error(struct sluice_bpf_answerer *a, enum sluice_bpf_map_id id, const char *what,
-		     struct sluice_err *err)
+const struct sluice_bpf_map *sluice_bpf_answer_map(struct sluice_bpf_answerer *a,
+						   enum sluice_bpf_which_map id,
+						   struct sluice_err *err)
 {
-	int code = errno;
+	struct sluice_bpf_map *map = &a->maps[id];
+	const struct layout *layout = &layouts[id];
+	int ret;
+	SLUICE_ERR(why);
 
-	if (code == EPERM || code == EACCES)
-		return sluice_err_set(
-			err, code,
-			"map %s/%s: %s: %s (it takes CAP_NET_ADMIN and CAP_BPF in the "
-			"initial user namespace)",
-			a->dir, maps[id].name, what, strerror(code));
-	return sluice_err_errno(err, code, "map %s/%s: %s", a->dir, maps[id].name, what);
-}
-
-static int check_map(struct sluice_bpf_answerer *a, enum sluice_bpf_map_id id, int fd,
-		     struct sluice_err *err)
-{
-	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof(info);
-
-	if (bpf_obj_get_info_by_fd(fd, &info, &len))
-		return map_error(a, id, "look at it", err);
-	if (info.key_size == maps[id].key && info.value_size == maps[id].value)
-		return 0;
-	return sluice_err_set(
-		err, EPROTO,
-		"map %s/%s is of another layout: its keys and values take %u and %u "
-		"bytes, here they are %zu and %zu; use the sluicectl and sluiced of one "
-		"version",
-		a->dir, maps[id].name, info.key_size, info.value_size, maps[id].key,
-		maps[id].value);
-}
-
-int sluice_bpf_answer_map(struct sluice_bpf_answerer *a, enum sluice_bpf_map_id id,
-			  struct sluice_err *err)
-{
-	char path[sizeof(a->dir) + 32];
-	int fd, ret;
-
-	if (a->fd[id] >= 0)
-		return a->fd[id];
-	snprintf(path, sizeof(path), "%s/%s", a->dir, maps[id].name);
-	fd = bpf_obj_get(path);
-	if (fd < 0 && errno == ENOENT)
-		return sluice_err_set(
-			err, EPROTO,
-			"map %s is missing, others are there: somebody removed it, or a "
-			"start was cut short; start sluiced again",
-			path);
-	if (fd < 0)
-		return map_error(a, id, "open it", err);
-	ret = check_map(a, id, fd, err);
-	if (ret) {
-		close(fd);
-		return ret;
+	if (map->fd >= 0)
+		return map;
+	ret = sluice_bpf_map_open(map, a->dir, sluice_bpf_map_name(id), &why);
+	if (ret == -ENOENT) {
+		sluice_err_set(err, EPROTO,
+			       "map %s/%s is missing, others are there: somebody removed it; start "
+			       "sluiced again, which says what to do",
+			       a->dir, map->name);
+		return NULL;
 	}
-	a->fd[id] = fd;
-	return fd;
+	if (ret == -EPERM)
+		sluice_err_set(err, EPERM, "%s (it takes root, or CAP_NET_ADMIN and CAP_SYS_ADMIN)",
+			       sluice_err_msg(&why));
+	else if (ret)
+		sluice_err_move(err, &why);
+	if (ret)
+		return NULL;
+	if (map->key_size == layout->key && map->value_size == layout->value)
+		return map;
+	sluice_err_set(
+		err, EPROTO,
+		"map %s/%s is of another layout: its keys and values take %u and %u bytes, here "
+		"they are %zu and %zu; use the sluicectl and sluiced of one version",
+		a->dir, map->name, map->key_size, map->value_size, layout->key, layout->value);
+	sluice_bpf_map_close(map);
+	return NULL;
 }
 
-int sluice_bpf_answer_find(struct sluice_bpf_answerer *a, enum sluice_bpf_map_id id,
+int sluice_bpf_answer_find(struct sluice_bpf_answerer *a, enum sluice_bpf_which_map id,
 			   const void *key, void *value, struct sluice_err *err)
 {
-	int fd = sluice_bpf_answer_map(a, id, err);
+	const struct sluice_bpf_map *map = sluice_bpf_answer_map(a, id, err);
 
-	if (fd < 0)
-		return fd;
-	if (!bpf_map_lookup_elem_flags(fd, key, value, maps[id].locked ? BPF_F_LOCK : 0))
+	if (!map)
+		return -EPROTO;
+	if (!bpf_map_lookup_elem_flags(map->fd, key, value, layouts[id].locked ? BPF_F_LOCK : 0))
 		return 0;
-	return errno == ENOENT ? -ENOENT : map_error(a, id, "look up", err);
+	return errno == ENOENT ? -ENOENT : map_error(map, err);
 }
 
-int sluice_bpf_answer_each(struct sluice_bpf_request *r, enum sluice_bpf_map_id id,
+int sluice_bpf_answer_each(struct sluice_bpf_request *r, enum sluice_bpf_which_map id,
 			   int (*each)(struct sluice_bpf_request *r, const void *key,
 				       const void *value, void *arg),
 			   void *arg)
 {
-	LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = maps[id].locked ? BPF_F_LOCK : 0);
-	int fd = sluice_bpf_answer_map(r->a, id, r->err), ret = 0;
+	LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = layouts[id].locked ? BPF_F_LOCK : 0);
+	const struct sluice_bpf_map *map = sluice_bpf_answer_map(r->a, id, r->err);
 	uint32_t room = BATCH, n, in, out;
 	char *keys = NULL, *values = NULL;
 	bool first = true, more = true;
+	int ret = 0;
 
-	if (fd < 0)
-		return fd;
+	if (!map)
+		return -EPROTO;
 	while (more && !ret) {
 		if (!keys) {
-			keys = sluice_realloc(NULL, room, maps[id].key);
-			values = sluice_realloc(NULL, room, maps[id].value);
+			keys = sluice_realloc(NULL, room, map->key_size);
+			values = sluice_realloc(NULL, room, map->value_size);
 		}
 		n = room;
-		if (bpf_map_lookup_batch(fd, first ? NULL : &in, &out, keys, values, &n, &opts)) {
+		if (bpf_map_lookup_batch(map->fd, first ? NULL : &in, &out, keys, values, &n,
+					 &opts)) {
 			if (errno == ENOSPC) { /* one chain is longer than that */
 				free(keys);
 				free(values);
@@ -178,13 +139,13 @@ int sluice_bpf_answer_each(struct sluice_bpf_request *r, enum sluice_bpf_map_id 
 				continue;
 			}
 			if (errno != ENOENT) {
-				ret = map_error(r->a, id, "read it", r->err);
+				ret = map_error(map, r->err);
 				break;
 			}
 			more = false;
 		}
 		for (uint32_t i = 0; i < n && !ret; i++)
-			ret = each(r, keys + i * maps[id].key, values + i * maps[id].value, arg);
+			ret = each(r, keys + i * map->key_size, values + i * map->value_size, arg);
 		in = out;
 		first = false;
 	}
@@ -193,29 +154,26 @@ int sluice_bpf_answer_each(struct sluice_bpf_request *r, enum sluice_bpf_map_id 
 	return ret;
 }
 
-int sluice_bpf_answer_inner(struct sluice_bpf_answerer *a, enum sluice_bpf_map_id id,
+int sluice_bpf_answer_inner(struct sluice_bpf_answerer *a, enum sluice_bpf_which_map id,
 			    uint32_t place, struct sluice_err *err)
 {
-	uint32_t number;
-	int fd, ret = sluice_bpf_answer_find(a, id, &place, &number, err);
+	const struct sluice_bpf_map *map = sluice_bpf_answer_map(a, id, err);
+	int fd;
 
-	if (ret)
-		return ret;
-	fd = bpf_map_get_fd_by_id(number);
-	if (fd >= 0)
-		return fd;
-	/* Somebody took it out in between. */
-	return errno == ENOENT ? -ENOENT : map_error(a, id, "open a map in it", err);
+	if (!map)
+		return -EPROTO;
+	fd = sluice_bpf_map_inner(map, place, err);
+	if (fd == -ENOENT)
+		sluice_err_clear(err);
+	return fd;
 }
 
-void *sluice_bpf_answer_mmap(int fd, size_t size, bool write, struct sluice_err *err)
+void *sluice_bpf_answer_memory(struct sluice_bpf_answerer *a, enum sluice_bpf_which_map id,
+			       size_t size, bool write, struct sluice_err *err)
 {
-	void *p = mmap(NULL, size, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+	const struct sluice_bpf_map *map = sluice_bpf_answer_map(a, id, err);
 
-	if (p != MAP_FAILED)
-		return p;
-	sluice_err_errno(err, errno, "map %zu bytes of a BPF array into memory", size);
-	return NULL;
+	return map ? sluice_bpf_map_memory(map->fd, size, write, map->name, err) : NULL;
 }
 
 uint32_t sluice_bpf_answer_now(void)
@@ -226,7 +184,7 @@ uint32_t sluice_bpf_answer_now(void)
 	return (uint32_t)(((uint64_t)t.tv_sec * 1000000000 + t.tv_nsec) >> 20);
 }
 
-int sluice_bpf_answer_number(struct sluice_bpf_request *r, enum sluice_bpf_map_id id,
+int sluice_bpf_answer_number(struct sluice_bpf_request *r, enum sluice_bpf_which_map id,
 			     const struct sluice_addr *addr, uint8_t family, uint32_t *value)
 {
 	struct sluice_bpf_addr_key key = { .addr = *addr, .family = family };
@@ -291,13 +249,10 @@ void sluice_bpf_node_addrs_clear(struct sluice_bpf_node_addrs *addrs)
 
 static int open_control(struct sluice_bpf_answerer *a, struct sluice_err *err)
 {
-	int fd = sluice_bpf_answer_map(a, SLUICE_MAP_CONTROL, err);
-
-	if (fd < 0)
-		return fd;
-	a->control = sluice_bpf_answer_mmap(fd, sizeof(*a->control), false, err);
+	a->control = sluice_bpf_answer_memory(a, SLUICE_BPF_MAP_CONTROL, sizeof(*a->control), false,
+					      err);
 	if (!a->control)
-		return -EIO;
+		return -EPROTO;
 	if (a->control->layout == SLUICE_BPF_LAYOUT)
 		return 0;
 	return sluice_err_set(
@@ -310,17 +265,15 @@ static int open_control(struct sluice_bpf_answerer *a, struct sluice_err *err)
 int sluice_bpf_answer_open(struct sluice_bpf_answerer **answerer, struct sluice_err *err)
 {
 	struct sluice_bpf_answerer *a;
-	uint64_t cookie = netns_cookie();
-	char dir[sizeof(a->dir)], path[sizeof(dir) + 16];
-	struct stat st;
+	char dir[SLUICE_BPF_PATH];
+	uint64_t cookie;
 	int ret;
 
 	*answerer = NULL;
-	if (!cookie)
+	if (sluice_bpf_cookie(&cookie, NULL)) /* 5.13 and older give none: nor maps of ours */
 		return 0;
-	snprintf(dir, sizeof(dir), "%s/net-%llu", SLUICE_BPF_DIR, (unsigned long long)cookie);
-	snprintf(path, sizeof(path), "%s/%s", dir, maps[SLUICE_MAP_CONTROL].name);
-	if (stat(path, &st)) {
+	sluice_bpf_path(cookie, dir);
+	if (access(dir, F_OK)) {
 		if (errno == EACCES)
 			return sluice_err_errno(err, EACCES, "%s", dir);
 		return 0;
@@ -328,15 +281,16 @@ int sluice_bpf_answer_open(struct sluice_bpf_answerer **answerer, struct sluice_
 
 	a = sluice_zalloc(sizeof(*a));
 	memcpy(a->dir, dir, sizeof(dir));
-	for (size_t i = 0; i < SLUICE_MAPS; i++)
-		a->fd[i] = -1;
+	for (size_t i = 0; i < SLUICE_BPF_MAP_COUNT; i++)
+		a->maps[i].fd = -1;
 	a->msg = nlmsg_alloc_size(NLMSG_HDRLEN + GENL_HDRLEN + ANSWER_BYTES);
 	ret = a->msg ? open_control(a, err) : sluice_err_set(err, ENOMEM, "out of memory");
-	if (ret)
+	if (ret) {
 		sluice_bpf_answer_close(a);
-	else
-		*answerer = a;
-	return ret;
+		return err ? -err->code : ret;
+	}
+	*answerer = a;
+	return 0;
 }
 
 void sluice_bpf_answer_close(struct sluice_bpf_answerer *a)
@@ -346,10 +300,9 @@ void sluice_bpf_answer_close(struct sluice_bpf_answerer *a)
 	sluice_bpf_answer_unsubscribe(a);
 	sluice_bpf_answer_close_tables(a);
 	if (a->control)
-		munmap((void *)a->control, sizeof(*a->control));
-	for (size_t i = 0; i < SLUICE_MAPS; i++)
-		if (a->fd[i] >= 0)
-			close(a->fd[i]);
+		munmap((void *)a->control, sluice_bpf_map_pages(sizeof(*a->control)));
+	for (size_t i = 0; i < SLUICE_BPF_MAP_COUNT; i++)
+		sluice_bpf_map_close(&a->maps[i]);
 	nlmsg_free(a->msg);
 	free(a);
 }

@@ -3,32 +3,20 @@
 #include <sys/mman.h>
 
 #include "ctl/lib/bpf_answer_internal.h"
+#include "ctl/lib/bpf_conns.h"
 
-/*
- * Writes the budget and what follows from it: so many objects of either family that both tables, full, and
- * their buckets take no more.
- */
-static int sluice_bpf_set_budget(struct sluice_bpf_answerer *a, uint64_t bytes,
-				 struct sluice_err *err)
+static int set_budget(struct sluice_bpf_request *r, uint64_t bytes)
 {
-	struct sluice_bpf_control *control =
-		sluice_bpf_answer_mmap(a->fd[SLUICE_MAP_CONTROL], sizeof(*control), true, err);
-	uint64_t buckets, n;
+	struct sluice_bpf_control *control;
+	int ret;
 
+	control = sluice_bpf_answer_memory(r->a, SLUICE_BPF_MAP_CONTROL, sizeof(*control), true,
+					   r->err);
 	if (!control)
-		return -EIO;
-	buckets = ((uint64_t)control->table[0].bucket_mask + control->table[1].bucket_mask + 2) *
-		  sizeof(uint32_t);
-	n = bytes > buckets ? (bytes - buckets) / (sizeof(struct sluice_bpf_conn4) +
-						   sizeof(struct sluice_bpf_conn6)) :
-			      0;
-	if (n > SLUICE_BPF_SEGMENTS * SLUICE_BPF_SEGMENT)
-		n = SLUICE_BPF_SEGMENTS * SLUICE_BPF_SEGMENT;
-	for (int i = 0; i < 2; i++)
-		__atomic_store_n(&control->table[i].limit, (uint32_t)n, __ATOMIC_RELAXED);
-	control->budget = bytes;
-	munmap(control, sizeof(*control));
-	return 0;
+		return -EPROTO;
+	ret = sluice_bpf_set_budget(control, bytes, r->err);
+	munmap(control, sluice_bpf_map_pages(sizeof(*control)));
+	return ret;
 }
 
 int sluice_bpf_answer_config(struct sluice_bpf_request *r)
@@ -45,5 +33,5 @@ int sluice_bpf_answer_config(struct sluice_bpf_request *r)
 						"Attribute failed policy validation");
 	if (!nla_get_u64(attr))
 		return sluice_bpf_answer_refuse(r, attr, EINVAL, "a budget of nothing");
-	return sluice_bpf_set_budget(r->a, nla_get_u64(attr), r->err);
+	return set_budget(r, nla_get_u64(attr));
 }

@@ -250,7 +250,7 @@ static int restore_side(struct sluice_bpf_request *r, const struct restoring *s,
 			const struct sluice_addr *addr, uint8_t family, uint32_t *side)
 {
 	uint32_t ifindex;
-	int ret = sluice_bpf_answer_number(r, SLUICE_MAP_ADDRS, addr, family, &ifindex);
+	int ret = sluice_bpf_answer_number(r, SLUICE_BPF_MAP_ADDRS, addr, family, &ifindex);
 
 	if (ret)
 		return ret;
@@ -287,7 +287,7 @@ static int restore_service(struct sluice_bpf_request *r, const struct sluice_nl_
 		return 0;
 	/* The epoch first: if the backend leaves in between, the connection is found to be of an older one. */
 	c->backend_epoch = __atomic_load_n(&r->a->control->backend_epoch, __ATOMIC_ACQUIRE);
-	ret = sluice_bpf_answer_find(r->a, SLUICE_MAP_BACKEND_REFS, &ref, &there, r->err);
+	ret = sluice_bpf_answer_find(r->a, SLUICE_BPF_MAP_BACKEND_REFS, &ref, &there, r->err);
 	if (!ret)
 		c->bits |= SLUICE_BPF_SERVICE;
 	return ret == -ENOENT ? 0 : ret;

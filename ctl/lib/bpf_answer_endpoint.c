@@ -15,8 +15,8 @@ int sluice_bpf_endpoint_flags(struct sluice_bpf_request *r, uint32_t ifindex, ui
 			      uint32_t slots[2])
 {
 	struct sluice_bpf_endpoint value;
-	int version,
-		ret = sluice_bpf_answer_find(r->a, SLUICE_MAP_ENDPOINTS, &ifindex, &value, r->err);
+	int version, ret = sluice_bpf_answer_find(r->a, SLUICE_BPF_MAP_ENDPOINTS, &ifindex, &value,
+						  r->err);
 
 	*flags = 0;
 	if (ret)
@@ -45,7 +45,8 @@ static int view_endpoint(struct sluice_bpf_request *r, const void *key, const vo
 	if (!if_indextoname(ep.ifindex, ep.ifname))
 		return 0;
 	ep.open = e->v[version].flags & SLUICE_BPF_ENDPOINT_OPEN;
-	ret = sluice_bpf_answer_find(r->a, SLUICE_MAP_ENDPOINT_INFO, &ep.ifindex, &ep.info, r->err);
+	ret = sluice_bpf_answer_find(r->a, SLUICE_BPF_MAP_ENDPOINT_INFO, &ep.ifindex, &ep.info,
+				     r->err);
 	if (ret == -ENOENT)
 		ep.info = (struct sluice_bpf_endpoint_info){ 0 };
 	else if (ret)
@@ -64,7 +65,7 @@ int sluice_bpf_each_endpoint(struct sluice_bpf_request *r,
 {
 	struct walk walk = { each, arg };
 
-	return sluice_bpf_answer_each(r, SLUICE_MAP_ENDPOINTS, view_endpoint, &walk);
+	return sluice_bpf_answer_each(r, SLUICE_BPF_MAP_ENDPOINTS, view_endpoint, &walk);
 }
 
 static int put_endpoint(struct sluice_bpf_request *r, const struct sluice_bpf_endpoint_view *ep,
@@ -115,5 +116,5 @@ static int put_uplink(struct sluice_bpf_request *r, const void *key, const void 
 
 int sluice_bpf_answer_uplinks(struct sluice_bpf_request *r)
 {
-	return sluice_bpf_answer_each(r, SLUICE_MAP_UPLINKS, put_uplink, NULL);
+	return sluice_bpf_answer_each(r, SLUICE_BPF_MAP_UPLINKS, put_uplink, NULL);
 }

@@ -38,10 +38,10 @@ static int64_t now_ns(clockid_t clock)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* A lease that is past, or was never given out. */
+/* A lease that is past, or was never given out; as programs see it. */
 static bool is_past(uint32_t until, uint32_t now)
 {
-	return !until || (int32_t)(until - now) <= 0;
+	return !until || until - now - 1 >= SLUICE_BPF_MONITOR_AHEAD;
 }
 
 /* Zero says "never": the one moment in 52 days that would be it is the tick before. */
@@ -100,19 +100,20 @@ static int take_event(void *ctx, void *data, size_t size)
 
 static int start(struct sluice_bpf_answerer *a, struct sluice_bpf_events *e, struct sluice_err *err)
 {
-	int monitors = sluice_bpf_answer_map(a, SLUICE_MAP_MONITORS, err);
-	int until = sluice_bpf_answer_map(a, SLUICE_MAP_MONITOR_UNTIL, err), ret;
+	const struct sluice_bpf_map *monitors =
+		sluice_bpf_answer_map(a, SLUICE_BPF_MAP_MONITORS, err);
+	int ret;
 
-	if (monitors < 0 || until < 0)
-		return monitors < 0 ? monitors : until;
+	if (!monitors)
+		return -EPROTO;
 	e->control =
-		sluice_bpf_answer_mmap(a->fd[SLUICE_MAP_CONTROL], sizeof(*e->control), true, err);
+		sluice_bpf_answer_memory(a, SLUICE_BPF_MAP_CONTROL, sizeof(*e->control), true, err);
 	if (!e->control)
-		return -EIO;
-	e->places =
-		sluice_bpf_answer_mmap(until, SLUICE_BPF_MONITORS * sizeof(*e->places), true, err);
+		return -EPROTO;
+	e->places = sluice_bpf_answer_memory(a, SLUICE_BPF_MAP_MONITOR_UNTIL,
+					     SLUICE_BPF_MONITORS * sizeof(*e->places), true, err);
 	if (!e->places)
-		return -EIO;
+		return -EPROTO;
 	e->ring_fd = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "sluice_monitor", 0, 0,
 				    SLUICE_BPF_MONITOR_BYTES, NULL);
 	if (e->ring_fd < 0)
@@ -123,9 +124,9 @@ static int start(struct sluice_bpf_answerer *a, struct sluice_bpf_events *e, str
 	ret = take_place(e, err);
 	if (ret)
 		return ret;
-	if (bpf_map_update_elem(monitors, &e->place, &e->ring_fd, BPF_ANY))
-		return sluice_err_errno(err, errno, "map %s/monitors: put a ring buffer into it",
-					a->dir);
+	if (bpf_map_update_elem(monitors->fd, &e->place, &e->ring_fd, BPF_ANY))
+		return sluice_err_errno(err, errno, "map %s: put a ring buffer into it",
+					monitors->name);
 	__atomic_store_n(&e->places[e->place].lost, 0, __ATOMIC_RELAXED);
 	renew(e);
 	return 0;
@@ -152,16 +153,16 @@ void sluice_bpf_answer_unsubscribe(struct sluice_bpf_answerer *a)
 		return;
 	if (e->has_place) {
 		/* The ring first: whoever takes the place next finds it empty. */
-		bpf_map_delete_elem(a->fd[SLUICE_MAP_MONITORS], &e->place);
+		bpf_map_delete_elem(a->maps[SLUICE_BPF_MAP_MONITORS].fd, &e->place);
 		__atomic_store_n(&e->places[e->place].until, 0, __ATOMIC_RELEASE);
 	}
 	ring_buffer__free(e->ring);
 	if (e->ring_fd >= 0)
 		close(e->ring_fd);
 	if (e->places)
-		munmap(e->places, SLUICE_BPF_MONITORS * sizeof(*e->places));
+		munmap(e->places, sluice_bpf_map_pages(SLUICE_BPF_MONITORS * sizeof(*e->places)));
 	if (e->control)
-		munmap(e->control, sizeof(*e->control));
+		munmap(e->control, sluice_bpf_map_pages(sizeof(*e->control)));
 	free(e);
 	a->events = NULL;
 }

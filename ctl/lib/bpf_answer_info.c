@@ -7,6 +7,7 @@
 
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/bpf_answer_internal.h"
+#include "ctl/lib/bpf_conns.h"
 #include "ctl/lib/nl_object.h"
 
 static int count_service(struct sluice_bpf_request *r, const void *key, const void *value,
@@ -56,40 +57,35 @@ static int count(struct sluice_bpf_request *r, const void *key, const void *valu
 
 int sluice_bpf_answer_info(struct sluice_bpf_request *r)
 {
-	static const size_t sizes[2] = { sizeof(struct sluice_bpf_conn4),
-					 sizeof(struct sluice_bpf_conn6) };
 	const struct sluice_bpf_control *control = r->a->control;
 	char version[32];
 	struct sluice_nl_info o = {
 		.version = version,
 		.revision = r->revision,
+		.conn_bytes = sluice_bpf_conn_bytes(control),
 		.conn_budget = control->budget,
-		.conn_size4 = sizes[0],
-		.conn_size6 = sizes[1],
+		.conn_size4 = sizeof(struct sluice_bpf_conn4),
+		.conn_size6 = sizeof(struct sluice_bpf_conn6),
 	};
 	int ret;
 
 	snprintf(version, sizeof(version), "layout %u", control->layout);
 	for (int i = 0; i < 2; i++) {
 		const struct sluice_bpf_table *t = &control->table[i];
-		uint32_t buckets = t->bucket_mask + 1;
-
 		o.conns += __atomic_load_n(&t->alive, __ATOMIC_RELAXED);
-		o.buckets += buckets;
-		o.conn_bytes += __atomic_load_n(&t->used, __ATOMIC_RELAXED) * sizes[i] +
-				buckets * sizeof(uint32_t);
+		o.buckets += t->bucket_mask + 1;
 	}
-	ret = sluice_bpf_answer_each(r, SLUICE_MAP_SERVICES, count_service, &o);
+	ret = sluice_bpf_answer_each(r, SLUICE_BPF_MAP_SERVICES, count_service, &o);
 	if (!ret)
-		ret = sluice_bpf_answer_each(r, SLUICE_MAP_PEER_INFO, count, &o.peers);
+		ret = sluice_bpf_answer_each(r, SLUICE_BPF_MAP_PEER_INFO, count, &o.peers);
 	if (!ret)
-		ret = sluice_bpf_answer_each(r, SLUICE_MAP_RULE_INFO, count, &o.rules);
+		ret = sluice_bpf_answer_each(r, SLUICE_BPF_MAP_RULE_INFO, count, &o.rules);
 	if (!ret)
-		ret = sluice_bpf_answer_each(r, SLUICE_MAP_RULESET_INFO, count, &o.rulesets);
+		ret = sluice_bpf_answer_each(r, SLUICE_BPF_MAP_RULESET_INFO, count, &o.rulesets);
 	if (!ret)
 		ret = sluice_bpf_each_endpoint(r, count_endpoint, &o.endpoints);
 	if (!ret)
-		ret = sluice_bpf_answer_each(r, SLUICE_MAP_UPLINKS, count_uplink, &o.uplinks);
+		ret = sluice_bpf_answer_each(r, SLUICE_BPF_MAP_UPLINKS, count_uplink, &o.uplinks);
 	if (ret)
 		return ret;
 	return sluice_bpf_answer_send(r, sluice_nl_put_info(sluice_bpf_answer_start(r->a), &o));
@@ -97,20 +93,21 @@ int sluice_bpf_answer_info(struct sluice_bpf_request *r)
 
 int sluice_bpf_answer_stats(struct sluice_bpf_request *r)
 {
-	int fd = sluice_bpf_answer_map(r->a, SLUICE_MAP_STATS, r->err);
+	const struct sluice_bpf_map *map =
+		sluice_bpf_answer_map(r->a, SLUICE_BPF_MAP_STATS, r->err);
 	int cpus = libbpf_num_possible_cpus(), ret = 0;
 	struct sluice_nl_stats o = { 0 };
 	struct sluice_bpf_stats *all;
 	uint32_t key = 0;
 
-	if (fd < 0)
-		return fd;
+	if (!map)
+		return -EPROTO;
 	if (cpus < 0)
 		return sluice_err_errno(r->err, -cpus, "count the processors");
 	all = sluice_realloc(NULL, cpus, sizeof(*all));
 	_Static_assert(sizeof(*all) % 8 == 0, "values of CPUs stand at multiples of 8 bytes");
-	if (bpf_map_lookup_elem(fd, &key, all))
-		ret = sluice_err_errno(r->err, errno, "map %s/stats: read it", r->a->dir);
+	if (bpf_map_lookup_elem(map->fd, &key, all))
+		ret = sluice_err_errno(r->err, errno, "map %s", map->name);
 	for (int cpu = 0; cpu < cpus && !ret; cpu++) {
 		const struct sluice_bpf_stats *s = &all[cpu];
 

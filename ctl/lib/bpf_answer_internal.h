@@ -10,43 +10,17 @@
 
 #include "bpf/layout.h"
 #include "ctl/lib/bpf_answer.h"
+#include "ctl/lib/bpf_map.h"
+#include "ctl/lib/bpf_object.h"
 #include "ctl/lib/dataplane.h"
 #include "ctl/lib/nl_object.h"
-
-enum sluice_bpf_map_id {
-	SLUICE_MAP_CONTROL,
-	SLUICE_MAP_SERVICES,
-	SLUICE_MAP_VIPS,
-	SLUICE_MAP_BACKENDS,
-	SLUICE_MAP_BACKEND_REFS,
-	SLUICE_MAP_ADDRS,
-	SLUICE_MAP_HOSTS,
-	SLUICE_MAP_PREFIXES4,
-	SLUICE_MAP_PREFIXES6,
-	SLUICE_MAP_ENDPOINTS,
-	SLUICE_MAP_UPLINKS,
-	SLUICE_MAP_RULESETS,
-	SLUICE_MAP_SERVICE_INFO,
-	SLUICE_MAP_PEER_INFO,
-	SLUICE_MAP_RULE_INFO,
-	SLUICE_MAP_RULESET_INFO,
-	SLUICE_MAP_ENDPOINT_INFO,
-	SLUICE_MAP_CONNS4,
-	SLUICE_MAP_CONNS6,
-	SLUICE_MAP_BUCKETS4,
-	SLUICE_MAP_BUCKETS6,
-	SLUICE_MAP_STATS,
-	SLUICE_MAP_MONITORS,
-	SLUICE_MAP_MONITOR_UNTIL,
-	SLUICE_MAPS
-};
 
 struct sluice_bpf_events;
 struct sluice_bpf_conn_table;
 
 struct sluice_bpf_answerer {
-	char dir[64];
-	int fd[SLUICE_MAPS]; /* -1: not opened yet */
+	char dir[SLUICE_BPF_PATH];
+	struct sluice_bpf_map maps[SLUICE_BPF_MAP_COUNT]; /* opened when they are first asked for */
 	const struct sluice_bpf_control *control; /* mapped, for reading */
 	struct nl_msg *msg; /* the answer that is being built; used again for each */
 	struct sluice_bpf_conn_table *tables[2]; /* IPv4, IPv6; kept from one request to the next */
@@ -81,29 +55,31 @@ bool sluice_bpf_answer_outdated(const struct sluice_bpf_request *r);
 int sluice_bpf_answer_refuse(struct sluice_bpf_request *r, const struct nlattr *attr, int code,
 			     const char *why);
 
-/* The file descriptor of a map, opened and its layout checked when it is first asked for; or a negative errno. */
-int sluice_bpf_answer_map(struct sluice_bpf_answerer *a, enum sluice_bpf_map_id id,
-			  struct sluice_err *err);
+/* A map, opened and its layout checked when it is first asked for; NULL with err set. */
+const struct sluice_bpf_map *sluice_bpf_answer_map(struct sluice_bpf_answerer *a,
+						   enum sluice_bpf_which_map id,
+						   struct sluice_err *err);
 
 /* 0, -ENOENT (without *err), or another negative errno. Values with a lock are copied under it. */
-int sluice_bpf_answer_find(struct sluice_bpf_answerer *a, enum sluice_bpf_map_id id,
+int sluice_bpf_answer_find(struct sluice_bpf_answerer *a, enum sluice_bpf_which_map id,
 			   const void *key, void *value, struct sluice_err *err);
 
 /*
  * Calls each() with every element of a hash map until it returns non-zero. Elements that come or go meanwhile
  * may be missed, all others come once.
  */
-int sluice_bpf_answer_each(struct sluice_bpf_request *r, enum sluice_bpf_map_id id,
+int sluice_bpf_answer_each(struct sluice_bpf_request *r, enum sluice_bpf_which_map id,
 			   int (*each)(struct sluice_bpf_request *r, const void *key,
 				       const void *value, void *arg),
 			   void *arg);
 
 /* The map in a place of an array of maps: a file descriptor, -ENOENT (without *err), or another negative errno. */
-int sluice_bpf_answer_inner(struct sluice_bpf_answerer *a, enum sluice_bpf_map_id id,
+int sluice_bpf_answer_inner(struct sluice_bpf_answerer *a, enum sluice_bpf_which_map id,
 			    uint32_t place, struct sluice_err *err);
 
-/* An array's elements in memory; NULL with err set. To be given back by munmap(). */
-void *sluice_bpf_answer_mmap(int fd, size_t size, bool write, struct sluice_err *err);
+/* The memory of a map, as sluice_bpf_map_memory() gives it. */
+void *sluice_bpf_answer_memory(struct sluice_bpf_answerer *a, enum sluice_bpf_which_map id,
+			       size_t size, bool write, struct sluice_err *err);
 
 /* Now, in ticks of layout.h; and so many of them in seconds, cut. */
 uint32_t sluice_bpf_answer_now(void);
@@ -114,7 +90,7 @@ static inline uint64_t sluice_bpf_tick_seconds(uint32_t ticks)
 }
 
 /* The value of "vips", "addrs" or "hosts"; SLUICE_BPF_ABSENT where there is none at this revision. */
-int sluice_bpf_answer_number(struct sluice_bpf_request *r, enum sluice_bpf_map_id id,
+int sluice_bpf_answer_number(struct sluice_bpf_request *r, enum sluice_bpf_which_map id,
 			     const struct sluice_addr *addr, uint8_t family, uint32_t *value);
 
 /* The node's own addresses, of this namespace, as of now. */

@@ -25,7 +25,7 @@ static int put_peer(struct sluice_bpf_request *r, const void *key, const void *v
 
 int sluice_bpf_answer_peers(struct sluice_bpf_request *r)
 {
-	return sluice_bpf_answer_each(r, SLUICE_MAP_PEER_INFO, put_peer, NULL);
+	return sluice_bpf_answer_each(r, SLUICE_BPF_MAP_PEER_INFO, put_peer, NULL);
 }
 
 /* The longest prefix there is, as a packet looks it up. */
@@ -39,7 +39,8 @@ static int class_of_prefix(struct sluice_bpf_request *r, const struct sluice_add
 	int version, ret;
 
 	memcpy(key6.addr, addr, sizeof(key6.addr));
-	ret = sluice_bpf_answer_find(r->a, ipv4 ? SLUICE_MAP_PREFIXES4 : SLUICE_MAP_PREFIXES6,
+	ret = sluice_bpf_answer_find(r->a,
+				     ipv4 ? SLUICE_BPF_MAP_PREFIXES4 : SLUICE_BPF_MAP_PREFIXES6,
 				     ipv4 ? (const void *)&key4 : &key6, &value, r->err);
 	*class = 0;
 	if (ret)
@@ -53,7 +54,7 @@ static int class_of_prefix(struct sluice_bpf_request *r, const struct sluice_add
 int sluice_bpf_peer_class(struct sluice_bpf_request *r, const struct sluice_addr *addr,
 			  uint8_t family, uint32_t *class)
 {
-	int ret = sluice_bpf_answer_number(r, SLUICE_MAP_HOSTS, addr, family, class);
+	int ret = sluice_bpf_answer_number(r, SLUICE_BPF_MAP_HOSTS, addr, family, class);
 
 	if (!ret && *class == SLUICE_BPF_ABSENT)
 		ret = class_of_prefix(r, addr, family, class);

@@ -25,7 +25,7 @@ static int put_rule(struct sluice_bpf_request *r, const void *key, const void *v
 
 int sluice_bpf_answer_rules(struct sluice_bpf_request *r)
 {
-	return sluice_bpf_answer_each(r, SLUICE_MAP_RULE_INFO, put_rule, NULL);
+	return sluice_bpf_answer_each(r, SLUICE_BPF_MAP_RULE_INFO, put_rule, NULL);
 }
 
 /* Rulesets *******************************************************************************/
@@ -33,71 +33,86 @@ int sluice_bpf_answer_rules(struct sluice_bpf_request *r)
 /* The uapi cuts the list of a dump there. */
 #define RULE_IDS_MAX 8192U
 
-/* Words of an array that one system call copies. */
-#define WORDS_AT_ONCE 65536U
+/* Elements of an array that one system call copies. */
+#define PIECES_AT_ONCE 65536U
 
-/* Words [first, first + n) of a ruleset's blob. */
-static int read_words(struct sluice_bpf_request *r, int fd, uint32_t first, uint32_t n,
-		      uint64_t *words)
+/* A ruleset's map: the blob of core/ruleset.h, cut into pieces, one an element. */
+struct blob_map {
+	int fd;
+	uint32_t piece; /* bytes */
+	uint32_t n; /* pieces */
+};
+
+/* Bytes [first, first + len) of the blob. */
+static int read_blob(struct sluice_bpf_request *r, const struct blob_map *map, uint32_t first,
+		     uint32_t len, void *to)
 {
 	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	uint32_t *keys = sluice_realloc(NULL, n < WORDS_AT_ONCE ? n : WORDS_AT_ONCE, sizeof(*keys));
-	uint32_t last = first - 1, next, got;
+	uint32_t at = first / map->piece, end = (first + len + map->piece - 1) / map->piece;
+	uint32_t n = end - at, *keys, next, last, got;
+	char *pieces;
 	int ret = 0;
 
+	if (first + len < first || end > map->n)
+		return sluice_err_set(r->err, EPROTO, "a ruleset's map ends before its blob");
+	keys = sluice_realloc(NULL, n < PIECES_AT_ONCE ? n : PIECES_AT_ONCE, sizeof(*keys));
+	pieces = sluice_realloc(NULL, n, map->piece);
 	for (uint32_t done = 0; done < n && !ret; done += got) {
-		got = n - done < WORDS_AT_ONCE ? n - done : WORDS_AT_ONCE;
-		/* An array goes on behind the key that is given; ENOENT: that was its end. */
-		if (bpf_map_lookup_batch(fd, first + done ? &last : NULL, &next, keys, words + done,
-					 &got, &opts) &&
-		    (errno != ENOENT || done + got < n))
-			ret = sluice_err_set(
-				r->err, errno == ENOENT ? EPROTO : errno,
-				"a ruleset's map ends before its blob, or is not readable");
-		last = first + done + got - 1;
+		got = n - done < PIECES_AT_ONCE ? n - done : PIECES_AT_ONCE;
+		last = at + done - 1; /* an array goes on behind the key that it is given */
+		if (bpf_map_lookup_batch(map->fd, at + done ? &last : NULL, &next, keys,
+					 pieces + (size_t)done * map->piece, &got, &opts))
+			ret = sluice_err_errno(r->err, errno, "read a ruleset's map");
 	}
+	if (!ret)
+		memcpy(to, pieces + first - at * map->piece, len);
+	free(pieces);
 	free(keys);
 	return ret;
 }
 
-/* The header of the blob in a slot, and the map that holds it: a file descriptor. */
-static int open_blob(struct sluice_bpf_request *r, uint32_t slot, struct sluice_ruleset *header)
+/* The map in a slot, to be closed, and the header of its blob. -ENOENT (without r->err): there is none. */
+static int open_blob(struct sluice_bpf_request *r, uint32_t slot, struct blob_map *map,
+		     struct sluice_ruleset *header)
 {
-	uint64_t words[sizeof(*header) / sizeof(uint64_t)];
-	int fd = sluice_bpf_answer_inner(r->a, SLUICE_MAP_RULESETS, slot, r->err), ret;
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	int ret;
 
-	_Static_assert(sizeof(words) == sizeof(*header), "the header is not a number of words");
-	if (fd < 0)
-		return fd;
-	ret = read_words(r, fd, 0, sizeof(words) / sizeof(words[0]), words);
-	if (!ret) {
-		memcpy(header, words, sizeof(*header));
-		if (header->magic != SLUICE_RULESET_MAGIC)
-			ret = sluice_err_set(r->err, EPROTO,
-					     "the ruleset in slot %u is of another layout", slot);
+	map->fd = sluice_bpf_answer_inner(r->a, SLUICE_BPF_MAP_RULESETS, slot, r->err);
+	if (map->fd < 0)
+		return map->fd;
+	if (bpf_obj_get_info_by_fd(map->fd, &info, &len)) {
+		ret = sluice_err_errno(r->err, errno, "look at a ruleset's map");
+		goto close;
 	}
-	if (!ret)
-		return fd;
-	close(fd);
+	map->piece = info.value_size;
+	map->n = info.max_entries;
+	ret = read_blob(r, map, 0, sizeof(*header), header);
+	if (ret)
+		goto close;
+	if (header->magic == SLUICE_RULESET_MAGIC)
+		return 0;
+	ret = sluice_err_set(r->err, EPROTO, "the ruleset in slot %u is of another layout", slot);
+close:
+	close(map->fd);
 	return ret;
 }
 
 int sluice_bpf_ruleset(struct sluice_bpf_request *r, uint32_t slot, struct sluice_ruleset **blob)
 {
 	struct sluice_ruleset header;
-	int fd = open_blob(r, slot, &header), ret;
+	struct blob_map map;
 	const char *wrong;
-	uint32_t n;
+	int ret;
 
 	*blob = NULL;
-	if (fd == -ENOENT)
-		return 0;
-	if (fd < 0)
-		return fd;
-	n = (header.size + sizeof(uint64_t) - 1) / sizeof(uint64_t);
-	*blob = sluice_zalloc((size_t)n * sizeof(uint64_t));
-	ret = read_words(r, fd, 0, n, (uint64_t *)*blob);
-	close(fd);
+	ret = open_blob(r, slot, &map, &header);
+	if (ret)
+		return ret == -ENOENT ? 0 : ret;
+	*blob = sluice_zalloc(header.size);
+	ret = read_blob(r, &map, 0, header.size, *blob);
+	close(map.fd);
 	if (!ret) {
 		wrong = sluice_ruleset_validate(*blob, header.size);
 		if (wrong)
@@ -112,17 +127,16 @@ int sluice_bpf_ruleset(struct sluice_bpf_request *r, uint32_t slot, struct sluic
 }
 
 /* Ids of rules, one for each of the ruleset's first rules; to be freed. */
-static int read_rule_ids(struct sluice_bpf_request *r, int fd, const struct sluice_ruleset *header,
-			 uint32_t **ids, uint32_t *n)
+static int read_rule_ids(struct sluice_bpf_request *r, const struct blob_map *map,
+			 const struct sluice_ruleset *header, uint32_t **ids, uint32_t *n)
 {
 	struct sluice_rule *rules;
 	int ret;
 
-	_Static_assert(sizeof(*rules) == sizeof(uint64_t), "a rule is not a word");
 	*n = header->nrules < RULE_IDS_MAX ? header->nrules : RULE_IDS_MAX;
 	rules = sluice_realloc(NULL, *n, sizeof(*rules));
 	*ids = sluice_realloc(NULL, *n, sizeof(**ids));
-	ret = read_words(r, fd, header->off_rules / sizeof(uint64_t), *n, (uint64_t *)rules);
+	ret = read_blob(r, map, header->off_rules, *n * sizeof(*rules), rules);
 	for (uint32_t i = 0; i < *n && !ret; i++)
 		(*ids)[i] = rules[i].id;
 	free(rules);
@@ -135,17 +149,18 @@ static int put_ruleset(struct sluice_bpf_request *r, const void *key, const void
 	const struct sluice_map *users = arg;
 	struct sluice_nl_ruleset o = { .size = info->size, .revision = info->revision };
 	struct sluice_ruleset header;
-	uint32_t *ids = NULL;
-	int fd, ret;
+	struct blob_map map;
+	uint32_t *ids;
+	int ret;
 
 	memcpy(&o.id, key, sizeof(o.id));
-	fd = open_blob(r, info->slot, &header);
-	if (fd == -ENOENT) /* the info goes last, or came first */
+	ret = open_blob(r, info->slot, &map, &header);
+	if (ret == -ENOENT) /* it has just gone, and its info will */
 		return 0;
-	if (fd < 0)
+	if (ret)
 		return sluice_err_prefix(r->err, "ruleset %u", o.id);
-	ret = read_rule_ids(r, fd, &header, &ids, &o.n_rule_ids);
-	close(fd);
+	ret = read_rule_ids(r, &map, &header, &ids, &o.n_rule_ids);
+	close(map.fd);
 	o.rules = header.nrules;
 	o.classes = header.nclasses;
 	o.endpoints = (uint32_t)(uintptr_t)sluice_map_get(users, &o.id, sizeof(o.id));
@@ -176,7 +191,7 @@ int sluice_bpf_answer_rulesets(struct sluice_bpf_request *r)
 	int ret = sluice_bpf_each_endpoint(r, count_user, &users);
 
 	if (!ret)
-		ret = sluice_bpf_answer_each(r, SLUICE_MAP_RULESET_INFO, put_ruleset, &users);
+		ret = sluice_bpf_answer_each(r, SLUICE_BPF_MAP_RULESET_INFO, put_ruleset, &users);
 	sluice_map_clear(&users, NULL);
 	return ret;
 }

@@ -11,7 +11,7 @@ int sluice_bpf_service_backend(struct sluice_bpf_request *r, uint32_t set, uint3
 {
 	struct sluice_bpf_backend_key key = { set, index };
 	struct sluice_bpf_backend value;
-	int ret = sluice_bpf_answer_find(r->a, SLUICE_MAP_BACKENDS, &key, &value, r->err);
+	int ret = sluice_bpf_answer_find(r->a, SLUICE_BPF_MAP_BACKENDS, &key, &value, r->err);
 
 	if (ret == -ENOENT && sluice_bpf_answer_outdated(r))
 		return 1;
@@ -29,7 +29,7 @@ int sluice_bpf_service_backend(struct sluice_bpf_request *r, uint32_t set, uint3
 int sluice_bpf_service_info(struct sluice_bpf_request *r, const struct sluice_service_key *key,
 			    struct sluice_bpf_service_info *info)
 {
-	int ret = sluice_bpf_answer_find(r->a, SLUICE_MAP_SERVICE_INFO, key, info, r->err);
+	int ret = sluice_bpf_answer_find(r->a, SLUICE_BPF_MAP_SERVICE_INFO, key, info, r->err);
 
 	if (!ret)
 		info->name[sizeof(info->name) - 1] = '\0';
@@ -77,5 +77,5 @@ static int put_service(struct sluice_bpf_request *r, const void *key, const void
 
 int sluice_bpf_answer_services(struct sluice_bpf_request *r)
 {
-	return sluice_bpf_answer_each(r, SLUICE_MAP_SERVICES, put_service, NULL);
+	return sluice_bpf_answer_each(r, SLUICE_BPF_MAP_SERVICES, put_service, NULL);
 }

@@ -48,7 +48,7 @@ static int find_end(struct sluice_bpf_request *r, const struct sluice_addr *addr
 	int ret;
 
 	*end = (struct end){ 0 };
-	ret = sluice_bpf_answer_number(r, SLUICE_MAP_ADDRS, addr, family, &end->ifindex);
+	ret = sluice_bpf_answer_number(r, SLUICE_BPF_MAP_ADDRS, addr, family, &end->ifindex);
 	if (ret || end->ifindex == SLUICE_BPF_ABSENT)
 		return ret;
 	end->pod = true;
@@ -108,7 +108,7 @@ static int choose_backend(struct sluice_bpf_request *r, const struct sluice_tupl
 	if (t->proto != SLUICE_PROTO_TCP && t->proto != SLUICE_PROTO_UDP &&
 	    t->proto != SLUICE_PROTO_SCTP)
 		return 0;
-	ret = sluice_bpf_answer_find(r->a, SLUICE_MAP_SERVICES, &key, &s, r->err);
+	ret = sluice_bpf_answer_find(r->a, SLUICE_BPF_MAP_SERVICES, &key, &s, r->err);
 	if (ret)
 		return ret == -ENOENT ? 0 : ret;
 	version = sluice_bpf_version(&s.since, r->revision);
@@ -155,7 +155,7 @@ static int decide(struct sluice_bpf_request *r, const struct sluice_tuple *t,
 	if (ret || d->judgement.verdict != SLUICE_VERDICT_NONE)
 		return ret;
 	if (!d->service && !outside) {
-		ret = sluice_bpf_answer_number(r, SLUICE_MAP_VIPS, &t->dst, t->family, &vip);
+		ret = sluice_bpf_answer_number(r, SLUICE_BPF_MAP_VIPS, &t->dst, t->family, &vip);
 		if (!ret && vip != SLUICE_BPF_ABSENT)
 			decide_fixed(d, SLUICE_VERDICT_REJECT, SLUICE_REASON_SERVICE_PORT);
 		if (ret || d->judgement.verdict != SLUICE_VERDICT_NONE)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 /*
@@ -17,8 +18,12 @@
  */
 #define WALK_TICKS 477
 
-static enum sluice_bpf_map_id map_of(const struct sluice_bpf_conn_table *t,
-				     enum sluice_bpf_map_id ipv4, enum sluice_bpf_map_id ipv6)
+/* Naps of 10 ms that a full table is waited for: two seconds. */
+#define GROWTH_NAPS 200
+
+static enum sluice_bpf_which_map map_of(const struct sluice_bpf_conn_table *t,
+					enum sluice_bpf_which_map ipv4,
+					enum sluice_bpf_which_map ipv6)
 {
 	return t->family == SLUICE_IPV4 ? ipv4 : ipv6;
 }
@@ -31,8 +36,6 @@ static size_t heads_size(const struct sluice_bpf_conn_table *t)
 int sluice_bpf_conn_table_open(struct sluice_bpf_conn_table *t, struct sluice_bpf_answerer *a,
 			       uint8_t family, bool write, struct sluice_err *err)
 {
-	int fd;
-
 	*t = (struct sluice_bpf_conn_table){
 		.a = a,
 		.family = family,
@@ -40,33 +43,31 @@ int sluice_bpf_conn_table_open(struct sluice_bpf_conn_table *t, struct sluice_bp
 		.size = family == SLUICE_IPV4 ? sizeof(struct sluice_bpf_conn4) :
 						sizeof(struct sluice_bpf_conn6),
 	};
-	fd = sluice_bpf_answer_map(a, SLUICE_MAP_CONTROL, err);
-	if (fd < 0)
-		return fd;
-	t->control = sluice_bpf_answer_mmap(fd, sizeof(*t->control), write, err);
+	t->control = sluice_bpf_answer_memory(a, SLUICE_BPF_MAP_CONTROL, sizeof(*t->control), write,
+					      err);
 	if (!t->control)
-		return -EIO;
+		return -EPROTO;
 	t->table = &t->control->table[family == SLUICE_IPV6];
 	if (!write)
 		return 0;
-	fd = sluice_bpf_answer_map(a, map_of(t, SLUICE_MAP_BUCKETS4, SLUICE_MAP_BUCKETS6), err);
-	if (fd >= 0)
-		t->heads = sluice_bpf_answer_mmap(fd, heads_size(t), true, err);
+	t->heads = sluice_bpf_answer_memory(
+		a, map_of(t, SLUICE_BPF_MAP_BUCKETS4, SLUICE_BPF_MAP_BUCKETS6), heads_size(t), true,
+		err);
 	if (t->heads)
 		return 0;
 	sluice_bpf_conn_table_close(t);
-	return fd < 0 ? fd : -EIO;
+	return -EPROTO;
 }
 
 void sluice_bpf_conn_table_close(struct sluice_bpf_conn_table *t)
 {
 	for (size_t i = 0; i < SLUICE_BPF_SEGMENTS; i++)
 		if (t->segments[i])
-			munmap(t->segments[i], SLUICE_BPF_SEGMENT * t->size);
+			munmap(t->segments[i], sluice_bpf_map_pages(SLUICE_BPF_SEGMENT * t->size));
 	if (t->heads)
-		munmap(t->heads, heads_size(t));
+		munmap(t->heads, sluice_bpf_map_pages(heads_size(t)));
 	if (t->control)
-		munmap(t->control, sizeof(*t->control));
+		munmap(t->control, sluice_bpf_map_pages(sizeof(*t->control)));
 	*t = (struct sluice_bpf_conn_table){ 0 };
 }
 
@@ -90,15 +91,16 @@ struct sluice_bpf_conn *sluice_bpf_conn_table_at(struct sluice_bpf_conn_table *t
 		return NULL;
 	}
 	if (!t->segments[segment]) {
-		fd = sluice_bpf_answer_inner(t->a, map_of(t, SLUICE_MAP_CONNS4, SLUICE_MAP_CONNS6),
-					     segment, err);
+		fd = sluice_bpf_answer_inner(
+			t->a, map_of(t, SLUICE_BPF_MAP_CONNS4, SLUICE_BPF_MAP_CONNS6), segment,
+			err);
 		if (fd == -ENOENT)
 			sluice_err_set(err, EPROTO, "segment %u of the connections is missing",
 				       segment);
 		if (fd < 0)
 			return NULL;
-		t->segments[segment] =
-			sluice_bpf_answer_mmap(fd, SLUICE_BPF_SEGMENT * t->size, t->write, err);
+		t->segments[segment] = sluice_bpf_map_memory(fd, SLUICE_BPF_SEGMENT * t->size,
+							     t->write, "of connections", err);
 		close(fd);
 		if (!t->segments[segment])
 			return NULL;
@@ -249,6 +251,26 @@ static int insert(struct sluice_bpf_conn_table *t, struct sluice_bpf_conn *c, ui
 	return 0;
 }
 
+/*
+ * Waits while the table has next to nothing left and may still grow: sluiced adds to it ten times a second, a
+ * quarter each time, and before it has, the sweeper would take what is cheap of what is being put back. Whether it did
+ * is for pop() to find out.
+ */
+static void wait_for_growth(const struct sluice_bpf_conn_table *t)
+{
+	const struct timespec nap = { .tv_nsec = 10000000 };
+
+	for (int naps = 0; naps < GROWTH_NAPS; naps++) {
+		uint32_t capacity = __atomic_load_n(&t->table->capacity, __ATOMIC_ACQUIRE);
+		uint32_t used = __atomic_load_n(&t->table->used, __ATOMIC_RELAXED);
+
+		if (used + capacity / 32 < capacity ||
+		    capacity >= __atomic_load_n(&t->table->limit, __ATOMIC_RELAXED))
+			return;
+		nanosleep(&nap, NULL);
+	}
+}
+
 /* Takes an object from the free list. */
 static struct sluice_bpf_conn *pop(struct sluice_bpf_conn_table *t, uint32_t *index,
 				   struct sluice_err *err)
@@ -258,7 +280,9 @@ static struct sluice_bpf_conn *pop(struct sluice_bpf_conn_table *t, uint32_t *in
 
 	do {
 		if (!(uint32_t)head) {
-			sluice_err_set(err, ENOSPC, "no connection of the table is free");
+			sluice_err_set(
+				err, ENOSPC,
+				"the table is full, and sluiced, if it runs, does not add to it");
 			return NULL;
 		}
 		*index = sluice_bpf_ref_index((uint32_t)head);
@@ -292,13 +316,17 @@ int sluice_bpf_conn_table_add(struct sluice_bpf_conn_table *t, const struct slui
 		return ret;
 	if (__atomic_load_n(&t->table->used, __ATOMIC_RELAXED) >= t->table->limit)
 		return sluice_err_set(err, ENOSPC, "the memory budget is used up");
+	wait_for_growth(t);
 	c = pop(t, &index, err);
 	if (!c)
 		return sluice_err_is_set(err) ? -err->code : -ENOSPC;
 
-	/* bits last: who reads all connections looks at them first. */
+	/*
+	 * bits last: who reads all connections looks at them first. And not born before now as long as it is being
+	 * inserted: should a packet kill it already, the sweeper waits for its maker, a second from its birth.
+	 */
 	memcpy(c, in, offsetof(struct sluice_bpf_conn, bits));
-	c->last_seen = sluice_bpf_answer_now();
+	c->last_seen = c->created = sluice_bpf_answer_now();
 	for (uint32_t dir = 0; dir < 2; dir++)
 		memcpy(key_at(t, c, dir), &key[dir], key_size(t));
 	__atomic_fetch_add(&t->table->alive, 1, __ATOMIC_RELAXED);
@@ -312,5 +340,7 @@ int sluice_bpf_conn_table_add(struct sluice_bpf_conn_table *t, const struct slui
 		ret = insert(t, c, index, SLUICE_DIR_ORIGINAL, &key[SLUICE_DIR_ORIGINAL], err);
 	if (ret)
 		sluice_bpf_conn_table_kill(t, c);
+	else
+		__atomic_store_n(&c->created, in->created, __ATOMIC_RELEASE);
 	return ret;
 }

@@ -52,11 +52,17 @@ ENTRY int conntrack(struct sluice_packet *pkt, struct sluice_tcp_dir *tcp, __u8 
 	return (int)(sluice_state_timeout(state) << 8) | sluice_state_class(state);
 }
 
-ENTRY int classify(const struct sluice_ruleset *rs, __u32 class, __u32 key,
-		   struct sluice_match *enforced, struct sluice_match *staged)
+/* As bpf/ruleset.h does it, without a map that has it. */
+ENTRY int sluice_ruleset_classify(sluice_ruleset_ref rs, __u32 class, __u32 key,
+				  struct sluice_match *enforced, struct sluice_match *staged)
 {
-	sluice_ruleset_classify(rs, class, key, enforced, staged);
-	return enforced->action;
+	struct sluice_blob b;
+
+	if (!sluice_blob_open(&b, (void *)(unsigned long)rs))
+		sluice_match_closed(enforced);
+	else
+		sluice_blob_classify(&b, class, key, enforced, staged);
+	return 0;
 }
 
 ENTRY int judge(const struct sluice_judge_in *in, struct sluice_judgement *j)

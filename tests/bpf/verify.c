@@ -5,14 +5,18 @@
  * too: other kernels take other ways.
  *
  * usage: verify OBJECT [PROGRAM]
+ *        verify --any
  *
- * With a program's name, what the verifier says while it looks at that one, instead.
+ * With a program's name, what the verifier says while it looks at that one, instead. --any: may programs be
+ * loaded here at all? Says so by its exit code.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #define LOG_BYTES (256u << 20)
@@ -78,6 +82,16 @@ static long verify(const char *path, const char *name, int level)
 	return n;
 }
 
+static int load_any(void)
+{
+	static const struct bpf_insn nothing[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+
+	return bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "nothing", "GPL", nothing, 2, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	struct bpf_object *object;
@@ -90,6 +104,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	libbpf_set_print(quiet);
+	if (!strcmp(argv[1], "--any"))
+		return load_any() < 0;
 	if (argc == 3) {
 		long n = verify(argv[1], argv[2], LOG_STEPS | LOG_STATS);
 
