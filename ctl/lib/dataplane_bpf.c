@@ -57,13 +57,17 @@ struct bpf_dataplane {
 	struct list dead_sets; /* number, count: to be taken out of map "backends" */
 	struct list dead_slots;
 	int no_ruleset; /* stands in places that are free */
+	struct list
+		cut; /* interfaces of endpoints that went: their connections are being taken down */
+	struct list cut_next; /* likewise, after that walk */
+	struct sluice_bpf_walk cut_walk;
 
 	/* Of the transaction that is being committed. */
 	struct sluice_map next_slots; /* id -> place: rulesets that are new, or have changed */
 	struct list
 		attached; /* interfaces that were, and enum sluice_bpf_role that they had before */
 	struct list gone_sets, gone_slots; /* become dead */
-	struct list cut; /* interfaces of endpoints that go */
+	struct list gone_pods; /* interfaces of endpoints that go */
 	bool policy; /* it changes policy */
 	bool backend_gone; /* it takes a backend away */
 };
@@ -569,7 +573,7 @@ static void forget_all(struct bpf_dataplane *self)
 	list_clear(&self->attached);
 	list_clear(&self->gone_sets);
 	list_clear(&self->gone_slots);
-	list_clear(&self->cut);
+	list_clear(&self->gone_pods);
 	free(self->set_numbers.free);
 	free(self->slot_numbers.free);
 	self->set_numbers = self->slot_numbers = (struct numbers){ 0 };
@@ -1477,7 +1481,7 @@ static int old_endpoint(struct bpf_dataplane *self, const struct sluice_dp_chang
 		ret = stage_endpoint_addrs(self, &c->old->endpoint, false, err);
 	if (!ret && c->old && !c->new) {
 		ret = stage_endpoint(self, &c->old->endpoint, false, err);
-		list_add(&self->cut, c->old->endpoint.ifindex);
+		list_add(&self->gone_pods, c->old->endpoint.ifindex);
 	}
 	return ret;
 }
@@ -1703,6 +1707,23 @@ static void settle_known(struct bpf_dataplane *self, const struct output *out)
 	self->attached.n = 0;
 }
 
+/*
+ * A slice of the walk that takes down the connections of pods that went. Their next packets would find out, too: the
+ * policy generation says to look at them again.
+ */
+static void cut(struct bpf_dataplane *self)
+{
+	uint32_t killed = 0;
+
+	if (!self->cut.n) {
+		list_move(&self->cut, &self->cut_next);
+		self->cut_walk = (struct sluice_bpf_walk){ 0 };
+	}
+	if (self->cut.n &&
+	    sluice_bpf_conns_cut(&self->bpf, &self->cut_walk, self->cut.v, self->cut.n, &killed))
+		self->cut.n = 0;
+}
+
 /* After the commit: nothing of this may be noticed by a packet that is not better off by it. */
 static int follow_up(struct bpf_dataplane *self, struct output *out, struct sluice_err *err)
 {
@@ -1724,10 +1745,10 @@ static int follow_up(struct bpf_dataplane *self, struct output *out, struct slui
 				      sizeof(ifindex)))
 			sluice_bpf_attach(&self->bpf, ifindex, SLUICE_BPF_ROLE_NONE, NULL);
 	}
-	if (self->cut.n) {
-		sluice_bpf_conns_cut(&self->bpf, self->cut.v, self->cut.n);
+	if (self->gone_pods.n) {
+		list_move(&self->cut_next, &self->gone_pods);
+		cut(self);
 		sluice_bpf_tidy(&self->bpf);
-		self->cut.n = 0;
 	}
 	if (!ret)
 		ret = write_infos(self, out->written, out->n_written, &out->gone, err);
@@ -1844,6 +1865,8 @@ static void bpf_close(struct sluice_dataplane *dp)
 	struct bpf_dataplane *self = self_of(dp);
 
 	forget_all(self);
+	list_clear(&self->cut);
+	list_clear(&self->cut_next);
 	if (self->no_ruleset >= 0)
 		close(self->no_ruleset);
 	if (self->is_open)
@@ -1879,9 +1902,15 @@ int sluice_dataplane_bpf_tick(struct sluice_dataplane *dp, struct sluice_err *er
 	if (!self->is_open)
 		return 0;
 	ret = sluice_bpf_conns_grow(&self->bpf, &added, err);
+	cut(self);
 	if (!ret && !self->objects.open && !self->stale)
 		ret = settle(self, err);
 	return ret;
+}
+
+int sluice_dataplane_bpf_budget(struct sluice_dataplane *dp, uint64_t bytes, struct sluice_err *err)
+{
+	return sluice_bpf_set_budget(self_of(dp)->bpf.control, bytes, err);
 }
 
 void sluice_dataplane_bpf_masquerade(struct sluice_dataplane *dp, const struct sluice_addr addr[2])

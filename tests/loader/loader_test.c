@@ -112,7 +112,8 @@ static struct pair open_pair(const struct elf *elf)
 
 	if (sluice_dataplane_bpf_open(p.dp[1], &err)) {
 		printf("Bail out! %s\n", sluice_err_msg(&err));
-		exit(1);
+		fflush(stdout);
+		_exit(1);
 	}
 	return p;
 }
@@ -1141,7 +1142,7 @@ static void test_bad_pins(void)
 		       "what is attached stays attached");
 	ret = sluice_bpf_remove(&removed, &err);
 	ok(!ret && access(path, F_OK), "removing takes away the rest");
-	ok(removed.programs == SLUICE_BPF_PROG_COUNT && removed.maps == SLUICE_BPF_MAP_COUNT - 1 &&
+	ok(removed.programs == SLUICE_BPF_PROG_COUNT && removed.maps >= SLUICE_BPF_MAP_COUNT - 1 &&
 		   removed.attachments,
 	   "and says how much: %u attachments, %u programs, %u maps", removed.attachments,
 	   removed.programs, removed.maps);
@@ -1275,11 +1276,14 @@ static void test_kill(void)
 			close_pair(&p);
 			continue;
 		}
+		began = seconds();
 		commit(&p, true);
 		if (p.failed) {
 			close_pair(&p);
 			continue;
 		}
+		/* Machines differ: up to twice the time that this one took. */
+		delay = tap_below(1 + (uint32_t)((seconds() - began) * 2e6));
 		views[0] = expected_view(p.dp[0]);
 		/* The child has our lock and our memory: it goes on where we are. */
 		child = fork();
