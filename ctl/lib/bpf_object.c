@@ -1319,7 +1319,7 @@ static int open_all(struct sluice_bpf *bpf, const struct sluice_bpf_options *opt
 	bpf_object__close(object);
 	if (ret)
 		return ret;
-	bpf->tcx = sluice_bpf_has_tcx(bpf->progs[SLUICE_BPF_PROG_POD]);
+	bpf->tcx = !options->clsact && sluice_bpf_has_tcx(bpf->progs[SLUICE_BPF_PROG_POD]);
 	return open_cgroup(bpf, options->cgroup, err);
 }
 

@@ -90,6 +90,7 @@ struct sluice_bpf_options {
 	const char *cgroup; /* whose processes reach services; NULL: the root of cgroup2 */
 	const void *elf; /* the object file; NULL: the one that is built in */
 	size_t elf_size;
+	bool clsact; /* also where the kernel has tcx: for tests */
 };
 
 struct sluice_bpf {

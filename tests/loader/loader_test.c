@@ -1423,6 +1423,38 @@ static void test_random(void)
 	close_pair(&p);
 }
 
+/* What an interface costs, by either way. */
+static void test_attach(void)
+{
+	for (int clsact = 0; clsact < 2; clsact++) {
+		struct sluice_bpf_options o = options(&pass);
+		double at, on = 0, off = 0;
+		struct sluice_bpf b;
+		SLUICE_ERR(err);
+
+		remove_all();
+		o.clsact = clsact;
+		check(!sluice_bpf_open(&b, &o, &err), "%s", sluice_err_msg(&err));
+		for (int i = 0; i < 20; i++) {
+			at = seconds();
+			check(!sluice_bpf_attach(&b, pods[i % PODS], SLUICE_BPF_ROLE_POD, &err),
+			      "%s", sluice_err_msg(&err));
+			on += seconds() - at;
+			check(sluice_bpf_role(&b, pods[i % PODS]) == SLUICE_BPF_ROLE_POD,
+			      "it has no programs");
+			at = seconds();
+			sluice_bpf_attach(&b, pods[i % PODS], SLUICE_BPF_ROLE_NONE, &err);
+			off += seconds() - at;
+			check(sluice_bpf_role(&b, pods[i % PODS]) == SLUICE_BPF_ROLE_NONE,
+			      "it still has programs");
+		}
+		diag("%s: attach %.2f ms, detach %.2f ms", b.tcx ? "tcx" : "clsact", on / 20 * 1e3,
+		     off / 20 * 1e3);
+		sluice_bpf_close(&b);
+		ok_checks("%s: programs come and go", b.tcx ? "tcx" : "clsact");
+	}
+}
+
 /* Figures, for whoever reads the log. */
 static void test_speed(void)
 {
@@ -1529,6 +1561,7 @@ int main(void)
 	test_bad_pins();
 	test_growth();
 	test_endpoint_gone();
+	test_attach();
 	test_random();
 	test_kill();
 	test_speed();
