@@ -61,6 +61,7 @@ struct bpf_dataplane {
 		cut; /* interfaces of endpoints that went: their connections are being taken down */
 	struct list cut_next; /* likewise, after that walk */
 	struct sluice_bpf_walk cut_walk;
+	struct list quick; /* interfaces that were attached in haste */
 
 	/* Of the transaction that is being committed. */
 	struct sluice_map next_slots; /* id -> place: rulesets that are new, or have changed */
@@ -1600,9 +1601,27 @@ static bool has_to_attach(const struct bpf_dataplane *self, const struct sluice_
 	return all || !old;
 }
 
+/* Interfaces that are attached well at once: more than that is a node that starts. */
+#define ATTACH_WELL 4
+
+static bool many_are_new(const struct bpf_dataplane *self, enum sluice_dp_kind kind)
+{
+	struct sluice_map_entry *e;
+	struct sluice_map_iter it;
+	unsigned int n = 0;
+
+	for (e = sluice_map_first(&self->objects.changed[kind], &it); e; e = sluice_map_next(&it)) {
+		const struct sluice_dp_change *c = e->value;
+
+		n += c->new && !c->old;
+	}
+	return n > ATTACH_WELL;
+}
+
 static int attach_kind(struct bpf_dataplane *self, enum sluice_dp_kind kind, bool all,
 		       struct sluice_err *err)
 {
+	bool quick = many_are_new(self, kind);
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
 
@@ -1621,9 +1640,11 @@ static int attach_kind(struct bpf_dataplane *self, enum sluice_dp_kind kind, boo
 		ret = sluice_bpf_attach(&self->bpf, ifindex,
 					kind == SLUICE_DP_UPLINK ? SLUICE_BPF_ROLE_UPLINK :
 								   SLUICE_BPF_ROLE_POD,
-					err);
+					quick, err);
 		if (ret)
 			return about(c->new, err);
+		if ((quick || all) && sluice_bpf_is_quick(&self->bpf, ifindex))
+			list_add(&self->quick, ifindex);
 	}
 	return 0;
 }
@@ -1743,7 +1764,7 @@ static int follow_up(struct bpf_dataplane *self, struct output *out, struct slui
 		memcpy(&ifindex, out->gone.v[i].key, sizeof(ifindex));
 		if (!sluice_dp_before(&self->objects, SLUICE_DP_ENDPOINT, &ifindex,
 				      sizeof(ifindex)))
-			sluice_bpf_attach(&self->bpf, ifindex, SLUICE_BPF_ROLE_NONE, NULL);
+			sluice_bpf_attach(&self->bpf, ifindex, SLUICE_BPF_ROLE_NONE, false, NULL);
 	}
 	if (self->gone_pods.n) {
 		list_move(&self->cut_next, &self->gone_pods);
@@ -1783,7 +1804,7 @@ static int commit_sealed(struct bpf_dataplane *self, bool sweep, struct sluice_e
 	if (ret) {
 		for (size_t i = 0; i + 1 < self->attached.n; i += 2)
 			sluice_bpf_attach(&self->bpf, self->attached.v[i], self->attached.v[i + 1],
-					  NULL);
+					  true, NULL);
 		self->stale = true;
 		output_exit(&out);
 		return ret;
@@ -1867,6 +1888,7 @@ static void bpf_close(struct sluice_dataplane *dp)
 	forget_all(self);
 	list_clear(&self->cut);
 	list_clear(&self->cut_next);
+	list_clear(&self->quick);
 	if (self->no_ruleset >= 0)
 		close(self->no_ruleset);
 	if (self->is_open)
@@ -1903,6 +1925,9 @@ int sluice_dataplane_bpf_tick(struct sluice_dataplane *dp, struct sluice_err *er
 		return 0;
 	ret = sluice_bpf_conns_grow(&self->bpf, &added, err);
 	cut(self);
+	/* One at a time: it takes some 25 ms, and RTNL. One that is gone needs nothing. */
+	if (!ret && self->quick.n)
+		sluice_bpf_attach_well(&self->bpf, self->quick.v[--self->quick.n], NULL);
 	if (!ret && !self->objects.open && !self->stale)
 		ret = settle(self, err);
 	return ret;

@@ -39,7 +39,7 @@ int sluice_dataplane_bpf_open(struct sluice_dataplane *dp, struct sluice_err *er
 
 /*
  * To be called every 100 to 200 ms: grows the connection table ahead of need, takes down the connections of pods that
- * went, and waits for the grace period of the last commit, so that the next one need not. Nothing is lost by an error: it tries again.
+ * went, attaches well what was attached in haste, and waits for the grace period of the last commit, so that the next one need not. Nothing is lost by an error: it tries again.
  */
 int sluice_dataplane_bpf_tick(struct sluice_dataplane *dp, struct sluice_err *err);
 

@@ -1437,13 +1437,14 @@ static void test_attach(void)
 		check(!sluice_bpf_open(&b, &o, &err), "%s", sluice_err_msg(&err));
 		for (int i = 0; i < 20; i++) {
 			at = seconds();
-			check(!sluice_bpf_attach(&b, pods[i % PODS], SLUICE_BPF_ROLE_POD, &err),
+			check(!sluice_bpf_attach(&b, pods[i % PODS], SLUICE_BPF_ROLE_POD, false,
+						 &err),
 			      "%s", sluice_err_msg(&err));
 			on += seconds() - at;
 			check(sluice_bpf_role(&b, pods[i % PODS]) == SLUICE_BPF_ROLE_POD,
 			      "it has no programs");
 			at = seconds();
-			sluice_bpf_attach(&b, pods[i % PODS], SLUICE_BPF_ROLE_NONE, &err);
+			sluice_bpf_attach(&b, pods[i % PODS], SLUICE_BPF_ROLE_NONE, false, &err);
 			off += seconds() - at;
 			check(sluice_bpf_role(&b, pods[i % PODS]) == SLUICE_BPF_ROLE_NONE,
 			      "it still has programs");
@@ -1453,6 +1454,53 @@ static void test_attach(void)
 		sluice_bpf_close(&b);
 		ok_checks("%s: programs come and go", b.tcx ? "tcx" : "clsact");
 	}
+}
+
+/* Many at once are attached in haste, and well when there is time. */
+static void test_haste(void)
+{
+	struct pair p;
+	const struct sluice_bpf *b;
+	unsigned int quick = 0;
+	char ip[32];
+
+	remove_all();
+	p = open_pair(&pass);
+	b = object_of(&p);
+	begin(&p);
+	for (int i = 0; i < PODS; i++) {
+		snprintf(ip, sizeof(ip), "10.1.0.%d", i + 1);
+		set_endpoint(&p, i, ip, 0, 0, true);
+	}
+	commit(&p, true);
+	ok_checks("many endpoints come at once");
+	for (int i = 0; i < PODS; i++) {
+		quick += sluice_bpf_is_quick(b, pods[i]);
+		check(sluice_bpf_role(b, pods[i]) == SLUICE_BPF_ROLE_POD, "%d has no programs", i);
+	}
+	ok_checks("all have their programs");
+	is_u64(quick, b->tcx ? PODS : 0, "with tcx: by clsact first");
+	close_pair(&p);
+	p = open_pair(&drop);
+	b = object_of(&p);
+	begin(&p);
+	for (int i = 0; i < PODS; i++) {
+		snprintf(ip, sizeof(ip), "10.1.0.%d", i + 1);
+		set_endpoint(&p, i, ip, 0, 0, true);
+	}
+	commit(&p, true);
+	for (int i = 0; i < PODS; i++)
+		check(!sluice_dataplane_bpf_tick(p.dp[1], NULL), "tick");
+	for (int i = 0; i < PODS; i++) {
+		check(!sluice_bpf_is_quick(b, pods[i]), "%d is still by clsact", i);
+		check(sluice_bpf_role(b, pods[i]) == SLUICE_BPF_ROLE_POD, "%d has no programs", i);
+		if (b->tcx)
+			check(link_prog(b, link_name(pods[i], "out"), NULL) ==
+				      b->prog_ids[SLUICE_BPF_PROG_TO_POD],
+			      "%d has another program", i);
+	}
+	ok_checks("after a restart with another build they are attached well, too");
+	close_pair(&p);
 }
 
 /* Figures, for whoever reads the log. */
@@ -1530,7 +1578,7 @@ static void test_real(void)
 	if (ret)
 		return;
 	diag("loaded in %.3f s", seconds() - began);
-	ret = sluice_bpf_attach(&b, pods[0], SLUICE_BPF_ROLE_POD, &err);
+	ret = sluice_bpf_attach(&b, pods[0], SLUICE_BPF_ROLE_POD, false, &err);
 	ok(!ret, "and attaches");
 	sluice_bpf_close(&b);
 }
@@ -1562,6 +1610,7 @@ int main(void)
 	test_growth();
 	test_endpoint_gone();
 	test_attach();
+	test_haste();
 	test_random();
 	test_kill();
 	test_speed();
