@@ -299,8 +299,8 @@ static struct sluice_bpf_conn *pop(struct sluice_bpf_conn_table *t, uint32_t *in
 int sluice_bpf_conn_table_add(struct sluice_bpf_conn_table *t, const struct sluice_bpf_conn *in,
 			      const struct sluice_tuple tuple[2], struct sluice_err *err)
 {
+	struct sluice_bpf_conn *c, fresh;
 	union key key[2];
-	struct sluice_bpf_conn *c;
 	uint32_t index, head;
 	int ret = 0;
 
@@ -325,8 +325,10 @@ int sluice_bpf_conn_table_add(struct sluice_bpf_conn_table *t, const struct slui
 	 * bits last: who reads all connections looks at them first. And not born before now as long as it is being
 	 * inserted: should a packet kill it already, the sweeper waits for its maker, a second from its birth.
 	 */
-	memcpy(c, in, offsetof(struct sluice_bpf_conn, bits));
-	c->last_seen = c->created = sluice_bpf_answer_now();
+	fresh = *in;
+	fresh.bits = fresh.next[0] = fresh.next[1] = 0;
+	fresh.last_seen = fresh.created = sluice_bpf_answer_now();
+	*c = fresh;
 	for (uint32_t dir = 0; dir < 2; dir++)
 		memcpy(key_at(t, c, dir), &key[dir], key_size(t));
 	__atomic_fetch_add(&t->table->alive, 1, __ATOMIC_RELAXED);
