@@ -1567,6 +1567,7 @@ static void test_real(void)
 {
 	struct sluice_bpf_options o = { .budget = BUDGET, .cgroup = cgroup };
 	struct sluice_bpf b;
+	struct elf elf;
 	double began;
 	int ret;
 	SLUICE_ERR(err);
@@ -1581,6 +1582,19 @@ static void test_real(void)
 	ret = sluice_bpf_attach(&b, pods[0], SLUICE_BPF_ROLE_POD, false, &err);
 	ok(!ret, "and attaches");
 	sluice_bpf_close(&b);
+
+	/* Another build with the same programs: some bytes behind the file's end. Its timer runs already. */
+	elf = read_elf("../../bpf/sluice.bpf.o");
+	o.elf_size = elf.size + 8;
+	o.elf = calloc(1, o.elf_size);
+	memcpy((void *)o.elf, elf.bytes, elf.size);
+	ret = sluice_bpf_open(&b, &o, &err);
+	ok(!ret && b.replaced, "another build of it takes over, the sweeper's timer included: %s",
+	   sluice_err_msg(&err));
+	if (!ret)
+		sluice_bpf_close(&b);
+	free((void *)o.elf);
+	free(elf.bytes);
 }
 
 int main(void)
