@@ -39,8 +39,13 @@ enum sluice_from {
  * What a step says: a program's return value (TC_ACT_*, all of them 0 or more), or which step is the next.
  */
 #define SLUICE_STEP_FIRST -10 /* it is a connection's first packet */
-#define SLUICE_STEP_FORWARD -11 /* it may pass: translate, hand on */
-#define SLUICE_STEP_REJECT -12 /* answer and drop, with the reason in the context */
+#define SLUICE_STEP_REJUDGE -11 /* policy is to be asked about its connection, by x->judge */
+#define SLUICE_STEP_GO_ON -12 /* policy has nothing against it */
+#define SLUICE_STEP_JUDGE -13 /* policy is to be asked about the first packet, by x->judge */
+#define SLUICE_STEP_OPEN -14 /* what is to become of the first packet is decided, in x->judge.out */
+#define SLUICE_STEP_FORWARD -15 /* it may pass: translate, hand on */
+#define SLUICE_STEP_REJECT -16 /* answer and drop, with the reason in the context */
+#define SLUICE_STEP_GENERAL -17 /* take the general way */
 
 /* Where a packet goes on, beside SLUICE_BPF_SIDE_*; all zero: the stack, as it is. */
 struct sluice_route {
@@ -66,7 +71,6 @@ struct sluice_ctx {
 	__u32 exit; /* as conn.side; unknown: the stack */
 	__u32 gen; /* of policy, as the packet found it */
 	__u32 epoch; /* of backends, likewise */
-	__u32 revision; /* read after these two */
 	__u32 dst_ifindex; /* of a first packet's destination after NAT, if that is one of our pods */
 	__u32 bits; /* SLUICE_BPF_* of the connection to be made */
 	__u8 family;
@@ -76,7 +80,7 @@ struct sluice_ctx {
 	__u8 reason; /* with REJECT */
 	__u8 state; /* of the connection to be made */
 	__u8 dst_node; /* its far end is the node */
-	__u8 fresh; /* the connection was made by this packet */
+	__u8 pad;
 };
 
 struct {

@@ -100,21 +100,21 @@ SLUICE_GLOBAL int sluice_to_node(struct __sk_buff *skb, struct sluice_ctx *x)
 	       sluice_is_forwarded(sluice_ask_route(skb, x, 1));
 }
 
-/* Answers: how a first packet's decision ends. */
-#define SLUICE_DECIDED_JUDGED 0 /* x->judge.out says it */
-#define SLUICE_DECIDED_FOREIGN 1 /* nothing of ours is concerned */
-
 static __always_inline int sluice_decided(struct sluice_ctx *x, __u8 verdict, __u8 reason)
 {
 	sluice_judge_fixed(&x->judge.out, verdict, reason);
-	return SLUICE_DECIDED_JUDGED;
+	return SLUICE_STEP_OPEN;
 }
 
 /*
- * Services and policy for a first packet. In: pkt, from, ifindex. Out: key (the reply's source port not yet
- * settled), bits, dst_ifindex, dst_node, gen, epoch, revision, judge.out.
+ * Services for a first packet, and what policy is to be asked. In: pkt, from, ifindex. Out: key (the reply's source
+ * port not yet settled), bits, dst_ifindex, dst_node, gen, epoch, and, with JUDGE, the question; with OPEN, what
+ * is decided without it; or TC_ACT_OK: nothing of ours is concerned.
+ *
+ * Policy is asked by the caller of the callers, as is everything that calls deeply: a chain of calls has 512 bytes
+ * of stack, each of them counted in multiples of 32.
  */
-SLUICE_GLOBAL int sluice_decide(struct __sk_buff *skb, struct sluice_ctx *x)
+SLUICE_GLOBAL int sluice_first(struct __sk_buff *skb, struct sluice_ctx *x)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
 	__u32 flags = 0, rev;
@@ -122,16 +122,17 @@ SLUICE_GLOBAL int sluice_decide(struct __sk_buff *skb, struct sluice_ctx *x)
 	__u16 port;
 
 	if (!x)
-		return SLUICE_DECIDED_JUDGED;
+		return TC_ACT_SHOT;
+	x->ref = 0;
+	x->dir = SLUICE_DIR_ORIGINAL;
 	memset(&x->judge.out, 0, sizeof(x->judge.out));
 	sluice_judge_fixed(&x->judge.out, SLUICE_VERDICT_DENY, SLUICE_REASON_NO_MEMORY);
 	if (!ctl)
-		return SLUICE_DECIDED_JUDGED;
+		return SLUICE_STEP_OPEN;
 	/* Generations first: if a commit comes between, it is looked at again. */
 	x->gen = SLUICE_ONCE(ctl->policy_gen);
 	x->epoch = SLUICE_ONCE(ctl->backend_epoch);
 	rev = SLUICE_ONCE(ctl->revision);
-	x->revision = rev;
 	x->bits = 0;
 	x->dst_ifindex = 0;
 	x->dst_node = 0;
@@ -186,8 +187,10 @@ SLUICE_GLOBAL int sluice_decide(struct __sk_buff *skb, struct sluice_ctx *x)
 		return sluice_decided(x, SLUICE_VERDICT_REJECT, SLUICE_REASON_SERVICE_PORT);
 
 	x->dst_ifindex = sluice_pod_of(&x->key[1].src, x->family, rev);
-	if (!x->dst_ifindex && !service && x->from != SLUICE_FROM_POD)
-		return SLUICE_DECIDED_FOREIGN;
+	if (!x->dst_ifindex && !service && x->from != SLUICE_FROM_POD) {
+		SLUICE_COUNT(foreign);
+		return TC_ACT_OK;
+	}
 	if (x->from == SLUICE_FROM_OUTSIDE) {
 		if (sluice_addr_martian_source(&x->pkt.tuple.src, x->family))
 			return sluice_decided(x, SLUICE_VERDICT_DENY, SLUICE_REASON_MARTIAN);
@@ -220,36 +223,36 @@ SLUICE_GLOBAL int sluice_decide(struct __sk_buff *skb, struct sluice_ctx *x)
 	x->judge.dst_ifindex = x->dst_ifindex;
 	x->judge.port = port;
 	x->judge.proto = x->pkt.tuple.proto;
-	sluice_judge_packet(&x->judge);
-	return SLUICE_DECIDED_JUDGED;
+	return SLUICE_STEP_JUDGE;
 }
 
 /*
- * Policy changed since the connection x->ref was judged. ALLOW; or DENY, then it is a negative entry now; or NONE:
- * one of our pods has come to an end that was elsewhere, or nowhere, when the connection was made. Nothing that
- * it knows of that end holds; the packet is a first one.
+ * Policy changed since the connection x->ref was judged: what is it to be asked now? REJUDGE; or FIRST: one of our
+ * pods has come to an end that was elsewhere, or nowhere, when the connection was made. Nothing that it knows of that
+ * end holds.
  */
-SLUICE_GLOBAL int sluice_rejudge(struct sluice_ctx *x)
+SLUICE_GLOBAL int sluice_question(struct sluice_ctx *x)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
-	__u32 side[2], gen, rev, flags = 0, i;
 	struct sluice_bpf_conn *c;
+	__u32 side[2], flags = 0, i;
 	struct sluice_tuple *orig;
 
 	if (!x || !ctl)
-		return SLUICE_VERDICT_DENY;
+		return TC_ACT_SHOT;
 	c = sluice_conn_of(x->family, x->ref);
 	if (!c)
-		return SLUICE_VERDICT_DENY;
-	gen = SLUICE_ONCE(ctl->policy_gen);
-	rev = SLUICE_ONCE(ctl->revision);
+		return TC_ACT_SHOT;
+	x->gen = SLUICE_ONCE(ctl->policy_gen);
+	x->judge.gen = x->gen;
+	x->judge.rev = SLUICE_ONCE(ctl->revision);
 	orig = &x->key[0];
 #pragma clang loop unroll(full)
 	for (i = 0; i < 2; i++) {
 		side[i] = SLUICE_ONCE(c->side[i]);
 		if (side[i] >> SLUICE_BPF_SIDE_SHIFT != SLUICE_BPF_SIDE_POD) {
-			if (sluice_pod_of(&x->key[i].src, x->family, rev))
-				return SLUICE_VERDICT_NONE;
+			if (sluice_pod_of(&x->key[i].src, x->family, x->judge.rev))
+				return SLUICE_STEP_FIRST;
 			side[i] = 0;
 		} else {
 			side[i] &= SLUICE_BPF_SIDE_IFINDEX;
@@ -270,20 +273,11 @@ SLUICE_GLOBAL int sluice_rejudge(struct sluice_ctx *x)
 	x->judge.src = orig->src;
 	x->judge.dst = x->key[1].src;
 	x->judge.family = x->family;
-	x->judge.gen = gen;
-	x->judge.rev = rev;
 	x->judge.flags = flags;
 	x->judge.src_ifindex = side[0];
 	x->judge.dst_ifindex = side[1];
 	x->judge.proto = orig->proto;
-	sluice_judge_packet(&x->judge);
-	SLUICE_COUNT(rejudged);
-	sluice_conn_judged(c, &x->judge.out, gen);
-	if (x->judge.out.verdict == SLUICE_VERDICT_ALLOW)
-		return SLUICE_VERDICT_ALLOW;
-	sluice_conn_deny(c, x->now);
-	SLUICE_COUNT(cut);
-	return SLUICE_VERDICT_DENY;
+	return SLUICE_STEP_REJUDGE;
 }
 
 /*

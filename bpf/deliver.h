@@ -113,9 +113,12 @@ SLUICE_GLOBAL int sluice_find_route(struct __sk_buff *skb, struct sluice_ctx *x)
 		memcpy(x->route.next.ipv6_nh, fib.ipv6_dst, 16);
 	/* A neighbour that is not known yet is answered before the MTU is: keep what is whole only. */
 	if (ret == BPF_FIB_LKUP_RET_SUCCESS) {
+		struct sluice_route r;
+
 		x->route.mtu = mtu;
 		x->route.expires = x->now + SLUICE_ROUTE_TICKS;
-		bpf_map_update_elem(&routes, &k, &x->route, BPF_ANY);
+		r = x->route; /* 6.1 takes a value from the stack, not from the context */
+		bpf_map_update_elem(&routes, &k, &r, BPF_ANY);
 	}
 	return 1;
 }

@@ -14,8 +14,6 @@
 #include "bpf/translate.h"
 #include "core/plain.h"
 
-#define SLUICE_STEP_GENERAL -13 /* take the general way */
-
 /* Bytes of network and transport header that are looked at. */
 #define SLUICE_PLAIN4_UDP 28
 #define SLUICE_PLAIN4_TCP 40

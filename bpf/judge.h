@@ -41,17 +41,13 @@ static __always_inline bool sluice_endpoint_open(__u32 ifindex, __u32 revision, 
 	return true;
 }
 
-/*
- * Judges anew. Returns 0. Apart, for the verifier, and so that a verdict that was kept does not pay for the stack.
- */
-__attribute__((noinline)) int sluice_judge_anew(struct sluice_judge_request *q)
+/* Judges anew, whatever is kept. */
+static __always_inline void sluice_judge_anew(struct sluice_judge_request *q)
 {
 	struct sluice_judge_in in = {};
 	struct sluice_addr addr;
 	__u32 slots[2];
 
-	if (!q)
-		return -1;
 	if (q->src_ifindex) {
 		q->flags |= SLUICE_JUDGE_SRC_LOCAL;
 		if (!sluice_endpoint_open(q->src_ifindex, q->rev, slots) ||
@@ -81,7 +77,6 @@ __attribute__((noinline)) int sluice_judge_anew(struct sluice_judge_request *q)
 	in.port = q->port;
 	in.proto = q->proto;
 	sluice_judge(&in, &q->out);
-	return 0;
 }
 
 /*
@@ -90,28 +85,32 @@ __attribute__((noinline)) int sluice_judge_anew(struct sluice_judge_request *q)
  */
 __attribute__((noinline)) int sluice_judge_packet(struct sluice_judge_request *q)
 {
-	struct sluice_verdict_key k;
 	struct sluice_kept_verdict *v;
 
 	if (!q)
 		return -1;
-	k.revision = q->rev;
-	k.port = q->port;
-	k.proto = q->proto;
-	k.flags = q->flags;
-	k.src_ifindex = q->src_ifindex | (q->family == SLUICE_IPV6) << 31;
-	k.dst_ifindex = q->dst_ifindex;
-	k.src = q->src;
-	k.dst = q->dst;
-	v = sluice_verdict_slot(&k);
-	if (v && sluice_verdict_is(v, &k)) {
-		q->flags = v->flags;
-		q->out = v->judgement;
-		return 0;
+	{
+		struct sluice_verdict_key k;
+
+		k.revision = q->rev;
+		k.port = q->port;
+		k.proto = q->proto;
+		k.flags = q->flags;
+		k.src_ifindex = q->src_ifindex | (q->family == SLUICE_IPV6) << 31;
+		k.dst_ifindex = q->dst_ifindex;
+		k.src = q->src;
+		k.dst = q->dst;
+		v = sluice_verdict_slot(&k);
+		if (v && sluice_verdict_is(v, &k)) {
+			q->flags = v->flags;
+			q->out = v->judgement;
+			return 0;
+		}
+		if (v)
+			v->key = k; /* nobody looks before the rest is there */
 	}
 	sluice_judge_anew(q);
-	if (v && q->rev) {
-		v->key = k;
+	if (v) {
 		v->flags = q->flags;
 		v->judgement = q->out;
 	}

@@ -52,14 +52,14 @@ SLUICE_GLOBAL int sluice_tell(struct sluice_ctx *x, __u32 type)
 	return sluice_event_send(&x->event);
 }
 
-/* A packet of connection x->ref. A program's return value, FIRST, or FORWARD. */
+/* A packet of connection x->ref. A program's return value, FIRST, REJUDGE, or GO_ON. */
 SLUICE_GLOBAL int sluice_known(struct __sk_buff *skb, struct sluice_ctx *x)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
 	struct sluice_bpf_table *t;
 	struct sluice_bpf_conn *c;
-	__u32 side, other, bits;
-	__u8 proto;
+	__u32 side, other;
+	int step;
 
 	if (!x || !ctl)
 		return sluice_drop(SLUICE_REASON_NO_MEMORY);
@@ -67,10 +67,8 @@ SLUICE_GLOBAL int sluice_known(struct __sk_buff *skb, struct sluice_ctx *x)
 	if (!c)
 		return sluice_drop(SLUICE_REASON_NO_MEMORY);
 	t = sluice_table_of(ctl, x->family);
-	proto = x->pkt.tuple.proto;
 	SLUICE_COUNT(hits);
-	bits = SLUICE_ONCE(c->bits);
-	if (bits & SLUICE_BPF_DENIED) {
+	if (SLUICE_ONCE(c->bits) & SLUICE_BPF_DENIED) {
 		/* A negative entry speaks for the policy that made it, and for nobody else. */
 		if (c->policy_gen == SLUICE_ONCE(ctl->policy_gen))
 			return sluice_drop(SLUICE_ONCE(c->reason));
@@ -96,21 +94,50 @@ SLUICE_GLOBAL int sluice_known(struct __sk_buff *skb, struct sluice_ctx *x)
 		return sluice_drop(SLUICE_REASON_SPOOFED_SOURCE);
 	}
 
-	if (c->policy_gen != SLUICE_ONCE(ctl->policy_gen)) {
-		switch (sluice_rejudge(x)) {
-		case SLUICE_VERDICT_ALLOW:
-			break;
-		case SLUICE_VERDICT_NONE:
-			sluice_conn_kill(t, c);
-			return SLUICE_STEP_FIRST;
-		default:
-			if (sluice_events_wanted(ctl))
-				sluice_tell(x, SLUICE_EVENT_DENIED);
-			return sluice_drop(x->judge.out.reason);
-		}
-	}
+	if (c->policy_gen == SLUICE_ONCE(ctl->policy_gen))
+		return SLUICE_STEP_GO_ON;
+	step = sluice_question(x);
+	if (step == SLUICE_STEP_FIRST)
+		sluice_conn_kill(t, c);
+	return step;
+}
 
-	if (proto == SLUICE_PROTO_TCP) {
+/* Policy's new answer about connection x->ref. GO_ON; or it is a negative entry from now on. */
+SLUICE_GLOBAL int sluice_rejudged(struct sluice_ctx *x)
+{
+	struct sluice_bpf_control *ctl = sluice_control();
+	struct sluice_bpf_conn *c;
+
+	if (!x || !ctl)
+		return sluice_drop(SLUICE_REASON_NO_MEMORY);
+	c = sluice_conn_of(x->family, x->ref);
+	if (!c)
+		return sluice_drop(SLUICE_REASON_NO_MEMORY);
+	SLUICE_COUNT(rejudged);
+	sluice_conn_judged(c, &x->judge.out, x->gen);
+	if (x->judge.out.verdict == SLUICE_VERDICT_ALLOW)
+		return SLUICE_STEP_GO_ON;
+	sluice_conn_deny(c, x->now);
+	SLUICE_COUNT(cut);
+	if (sluice_events_wanted(ctl))
+		sluice_tell(x, SLUICE_EVENT_DENIED);
+	return sluice_drop(x->judge.out.reason);
+}
+
+/* A packet of connection x->ref that policy has nothing against. A program's return value, FIRST, or FORWARD. */
+SLUICE_GLOBAL int sluice_go_on(struct sluice_ctx *x)
+{
+	struct sluice_bpf_control *ctl = sluice_control();
+	struct sluice_bpf_table *t;
+	struct sluice_bpf_conn *c;
+
+	if (!x || !ctl)
+		return sluice_drop(SLUICE_REASON_NO_MEMORY);
+	c = sluice_conn_of(x->family, x->ref);
+	if (!c)
+		return sluice_drop(SLUICE_REASON_NO_MEMORY);
+	t = sluice_table_of(ctl, x->family);
+	if (x->pkt.tuple.proto == SLUICE_PROTO_TCP) {
 		if (!sluice_tcp_flags_valid(x->pkt.l4.flags))
 			return sluice_drop(SLUICE_REASON_TCP_FLAGS);
 		if (sluice_tcp_reopens(SLUICE_ONCE(c->state), x->pkt.l4.flags)) {
@@ -118,12 +145,12 @@ SLUICE_GLOBAL int sluice_known(struct __sk_buff *skb, struct sluice_ctx *x)
 			return SLUICE_STEP_FIRST;
 		}
 	}
-	if ((bits & SLUICE_BPF_SERVICE) && x->dir == SLUICE_DIR_ORIGINAL &&
+	if ((SLUICE_ONCE(c->bits) & SLUICE_BPF_SERVICE) && x->dir == SLUICE_DIR_ORIGINAL &&
 	    sluice_starts_over(x, ctl, c)) {
 		sluice_conn_kill(t, c);
 		return SLUICE_STEP_FIRST;
 	}
-	sluice_conn_advance(c, proto, x->dir & 1, x->now, &x->pkt.l4);
+	sluice_conn_advance(c, x->pkt.tuple.proto, x->dir & 1, x->now, &x->pkt.l4);
 	return SLUICE_STEP_FORWARD;
 }
 
@@ -147,8 +174,39 @@ static __always_inline void sluice_remember_denied(const struct sluice_bpf_contr
 		sluice_tell(x, SLUICE_EVENT_DENIED);
 }
 
-/* A connection's first packet. A program's return value, FORWARD, or REJECT. */
-SLUICE_GLOBAL int sluice_first(struct __sk_buff *skb, struct sluice_ctx *x)
+/* Exchanges what a first packet says of both ends: it is an answer, or, again, it is not. */
+static __always_inline void sluice_turn(struct sluice_ctx *x)
+{
+	struct sluice_tuple t = x->key[0];
+
+	x->key[0] = x->key[1];
+	x->key[1] = t;
+	x->dir ^= 1;
+}
+
+/*
+ * Is a first packet that policy allows more likely an answer (sluice_tcp_answers())? Then x->judge is the question
+ * of the one who would have been answered.
+ */
+static __always_inline bool sluice_other_way(struct sluice_ctx *x)
+{
+	__u32 ifindex = x->judge.src_ifindex;
+	struct sluice_addr src = x->judge.src;
+
+	if (x->judge.out.verdict != SLUICE_VERDICT_ALLOW || (x->bits & SLUICE_BPF_SERVICE) ||
+	    !sluice_tcp_answers(&x->pkt.tuple, x->pkt.l4.flags))
+		return false;
+	x->judge.src = x->judge.dst;
+	x->judge.dst = src;
+	x->judge.src_ifindex = x->judge.dst_ifindex;
+	x->judge.dst_ifindex = ifindex;
+	x->judge.port = sluice_ntohs(x->pkt.tuple.sport);
+	sluice_turn(x);
+	return true;
+}
+
+/* A connection's first packet, when it is decided. A program's return value, FORWARD, or REJECT. */
+SLUICE_GLOBAL int sluice_open(struct sluice_ctx *x)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
 	__u32 side0 = sluice_side_of(SLUICE_BPF_SIDE_UNKNOWN, 0), side1 = side0;
@@ -160,11 +218,6 @@ SLUICE_GLOBAL int sluice_first(struct __sk_buff *skb, struct sluice_ctx *x)
 	if (!x || !ctl)
 		return sluice_drop(SLUICE_REASON_NO_MEMORY);
 	proto = x->pkt.tuple.proto;
-	x->ref = 0;
-	if (sluice_decide(skb, x) == SLUICE_DECIDED_FOREIGN) {
-		SLUICE_COUNT(foreign);
-		return TC_ACT_OK;
-	}
 	SLUICE_COUNT(misses);
 	x->reason = x->judge.out.reason;
 	if (x->judge.out.verdict == SLUICE_VERDICT_REJECT)
@@ -172,6 +225,8 @@ SLUICE_GLOBAL int sluice_first(struct __sk_buff *skb, struct sluice_ctx *x)
 	if (proto == SLUICE_PROTO_TCP && !sluice_tcp_flags_valid(x->pkt.l4.flags))
 		return sluice_drop(SLUICE_REASON_TCP_FLAGS);
 	if (x->judge.out.verdict != SLUICE_VERDICT_ALLOW) {
+		if (x->dir)
+			sluice_turn(x);
 		/* Where it is not the flow's own packet, it must not speak for the flow. */
 		if (x->reason != SLUICE_REASON_SPOOFED_SOURCE && x->reason != SLUICE_REASON_MARTIAN)
 			sluice_remember_denied(ctl, x);
@@ -203,7 +258,7 @@ SLUICE_GLOBAL int sluice_first(struct __sk_buff *skb, struct sluice_ctx *x)
 	else if (x->dst_node)
 		side1 = sluice_side_of(SLUICE_BPF_SIDE_STACK, 0);
 
-	ret = sluice_create(x, side0, side1);
+	ret = x->dir ? sluice_create(x, side1, side0) : sluice_create(x, side0, side1);
 	if (ret < 0)
 		return sluice_drop((__u32)-ret);
 	if (ret == SLUICE_CREATE_RACED) {
@@ -336,8 +391,23 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
 		step = sluice_known(skb, x);
 	else if (sluice_stays_on_link(x))
 		return sluice_stay(ctl, x);
+	if (step == SLUICE_STEP_REJUDGE) {
+		sluice_judge_packet(&x->judge);
+		step = sluice_rejudged(x);
+	}
+	if (step == SLUICE_STEP_GO_ON)
+		step = sluice_go_on(x);
 	if (step == SLUICE_STEP_FIRST)
 		step = sluice_first(skb, x);
+	if (step == SLUICE_STEP_JUDGE) {
+		sluice_judge_packet(&x->judge);
+		/* Nobody may claim to answer where it could not have been asked. */
+		if (sluice_other_way(x))
+			sluice_judge_packet(&x->judge);
+		step = SLUICE_STEP_OPEN;
+	}
+	if (step == SLUICE_STEP_OPEN)
+		step = sluice_open(x);
 	if (step == SLUICE_STEP_REJECT)
 		return sluice_reject(skb, x);
 	if (step == SLUICE_STEP_FORWARD)

@@ -12,6 +12,7 @@
 #include "bpf/context.h"
 #include "bpf/fast.h"
 #include "bpf/maps.h"
+#include "bpf/node.h"
 #include "bpf/path.h"
 #include "bpf/sweep.h"
 
@@ -75,50 +76,42 @@ SEC("tc") int sluice_start(struct __sk_buff *skb)
 
 SEC("cgroup/connect4") int sluice_connect4(struct bpf_sock_addr *ctx)
 {
-	(void)ctx;
-	return 1;
+	return sluice_node4(ctx, SLUICE_NODE_TOWARDS);
 }
 
 SEC("cgroup/connect6") int sluice_connect6(struct bpf_sock_addr *ctx)
 {
-	(void)ctx;
-	return 1;
+	return sluice_node6(ctx, SLUICE_NODE_TOWARDS);
 }
 
 SEC("cgroup/sendmsg4") int sluice_sendmsg4(struct bpf_sock_addr *ctx)
 {
-	(void)ctx;
-	return 1;
+	return sluice_node4(ctx, SLUICE_NODE_TOWARDS_KEPT);
 }
 
 SEC("cgroup/sendmsg6") int sluice_sendmsg6(struct bpf_sock_addr *ctx)
 {
-	(void)ctx;
-	return 1;
+	return sluice_node6(ctx, SLUICE_NODE_TOWARDS_KEPT);
 }
 
 SEC("cgroup/recvmsg4") int sluice_recvmsg4(struct bpf_sock_addr *ctx)
 {
-	(void)ctx;
-	return 1;
+	return sluice_node4(ctx, SLUICE_NODE_FROM);
 }
 
 SEC("cgroup/recvmsg6") int sluice_recvmsg6(struct bpf_sock_addr *ctx)
 {
-	(void)ctx;
-	return 1;
+	return sluice_node6(ctx, SLUICE_NODE_FROM);
 }
 
 SEC("cgroup/getpeername4") int sluice_getpeername4(struct bpf_sock_addr *ctx)
 {
-	(void)ctx;
-	return 1;
+	return sluice_node4(ctx, SLUICE_NODE_FROM);
 }
 
 SEC("cgroup/getpeername6") int sluice_getpeername6(struct bpf_sock_addr *ctx)
 {
-	(void)ctx;
-	return 1;
+	return sluice_node6(ctx, SLUICE_NODE_FROM);
 }
 
 char _license[] SEC("license") = "GPL";

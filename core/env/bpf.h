@@ -126,11 +126,14 @@ static __always_inline const char *sluice_blob_piece(struct sluice_blob *b, __u3
 
 	/* What the branch says about the piece must not stay with off, or each load would have two ends. */
 	sluice_settle(piece);
-	if (piece)
-		p = bpf_map_lookup_elem(b->map, &piece);
-	if (!p) {
-		p = b->first; /* anything that can be read */
-		b->failed = true;
+	if (piece) {
+		__u32 key = piece; /* on the stack here alone */
+
+		p = bpf_map_lookup_elem(b->map, &key);
+		if (!p) {
+			p = b->first; /* anything that can be read */
+			b->failed = true;
+		}
 	}
 	return p;
 }

@@ -187,6 +187,7 @@ static void set_number(const char *map, const char *address, uint32_t value)
 static void new_policy(void)
 {
 	bed.control->revision++;
+	bed.control->revision++;
 	bed.control->policy_gen++;
 }
 

@@ -38,7 +38,10 @@ SEC("tc") int judge_anew(struct __sk_buff *skb)
 	struct sluice_judge_request *q = get_request();
 
 	(void)skb;
-	return q ? sluice_judge_anew(q) : -1;
+	if (!q)
+		return -1;
+	sluice_judge_anew(q);
+	return 0;
 }
 
 SEC("tc") int nothing(struct __sk_buff *skb)

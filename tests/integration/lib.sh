@@ -47,6 +47,7 @@ declare -A IP4 IP6	     # addresses of pods, by "namespace/name", and of nodes, 
 declare -A NODE_OF	     # where a pod runs
 declare -A RESULT	     # of its ADD, which the runtime hands back to CHECK and DEL
 declare -A CONTROLLER	     # process ids, by node
+declare -A CONTROLLER_OPTIONS # more of them, by node
 declare -A BACKGROUND	     # process ids of flows and sniffers, by name
 SERVERS=()		     # process ids of echo servers
 CHECKS=0 FAILED=0 SETTLED=0
@@ -306,6 +307,8 @@ dataplane_reload() {
 declare -A BPF_LACKS=(
 	[fragments]="fragments are refused"
 	[sctp-ports]="SCTP is refused by a service that changes the port, which its checksum covers"
+	[small-budget]="the least that connections take is an array of 16,384 for each family, 6 MB with their hash"
+	[eviction-at-once]="a sixteenth of the connections is kept free ahead of need; a flood that is faster is refused"
 	[node-sctp]="SCTP of the node itself is not translated: no hook sees its connect()"
 	[node-icmp]="the node's own sockets are refused by the system call, not by a packet"
 )
@@ -329,6 +332,8 @@ KERNEL_SCTP= # the answer
 controller_start() { # controller_start NODE [ARGUMENTS...]
 	local node=$1
 	shift
+	# shellcheck disable=SC2086 # several words
+	set -- ${CONTROLLER_OPTIONS[$node]:-} "$@"
 	[ "$DATAPLANE" = module ] || set -- --dataplane "$DATAPLANE" --cgroup "$SLUICE_CGROUPS/$node" "$@"
 	"$TOOLS/netns" exec "$node" "$BIN/sluiced" --node "$node" --manifests "$MANIFESTS" \
 		--socket "$RUN/$node.sock" --uplink up0 "$@" >>"$WORK/sluiced.$node" 2>&1 </dev/null &

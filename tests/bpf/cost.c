@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a packet costs: pktgen in pod a, dropped at the tc ingress of pod b, less the same dropped at the host's end
+ * of pod a's interface. In a guest whose clock counts instructions, those; the programs' maps are filled by hand.
+ *
+ *	tests/integration/vm --kernel 6.12 --icount -- build/tests/bpf/cost build/bpf/sluice.bpf.o build/bench/tools/pktgen
+ */
+#include "bed.h"
+
+#define PACKETS 4000
+#define FLOWS 40
+#define A4 "10.1.0.1"
+#define B4 "10.1.0.2"
+#define A6 "fd00::a"
+#define B6 "fd00::b"
+
+static const char *generator;
+
+static double pktgen(const char *src, const char *dst, uint32_t port, uint32_t sport,
+		     uint32_t flows, uint32_t count)
+{
+	char command[512];
+	double cost = 0;
+	FILE *p;
+
+	snprintf(command, sizeof(command),
+		 "%s cost-a pod-a-peer 02:00:00:00:00:01 %s %s %u %u sport=%u-%u", generator, src,
+		 dst, port, count, sport, sport + flows - 1);
+	p = popen(command, "r");
+	if (!p || fscanf(p, "%lf", &cost) != 1) {
+		printf("Bail out! %s\n", command);
+		exit(1);
+	}
+	pclose(p);
+	return cost;
+}
+
+static void drop_at(const char *netns, const char *device, bool on)
+{
+	if (!on) {
+		must("tc %s %s qdisc del dev %s clsact", *netns ? "-n" : "", netns, device);
+		return;
+	}
+	must("tc %s %s qdisc add dev %s clsact", *netns ? "-n" : "", netns, device);
+	must("tc %s %s filter add dev %s ingress matchall action drop", *netns ? "-n" : "", netns,
+	     device);
+}
+
+static void attach(uint32_t interface, const char *program)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex[interface],
+		    .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts,
+		    .prog_fd =
+			    bpf_program__fd(bpf_object__find_program_by_name(bed.object, program)));
+
+	if (bpf_tc_hook_create(&hook) || bpf_tc_attach(&hook, &opts)) {
+		printf("Bail out! %s\n", program);
+		exit(1);
+	}
+}
+
+static void measure(const char *name, const char *src, const char *dst, uint32_t port,
+		    const char *backend, uint32_t bport, double floor)
+{
+	struct sluice_bpf_stats before;
+	double cost;
+	uint32_t i;
+
+	bed_reset();
+	pktgen(src, dst, port, 1000, FLOWS, FLOWS);
+	for (i = 0; i < FLOWS; i++)
+		SEND(IF_B, backend, src, (uint16_t)bport, (uint16_t)(1000 + i), IPPROTO_UDP);
+	before = bed_stats();
+	cost = pktgen(src, dst, port, 1000, FLOWS, PACKETS);
+	if (bed_stats().fast_pod - before.fast_pod != PACKETS)
+		diag("only %llu arrived",
+		     (unsigned long long)(bed_stats().fast_pod - before.fast_pod));
+	diag("%s: %.0f a packet", name, cost - floor);
+	bed_reset();
+	pktgen(src, dst, port, 3000, 100, 100);
+	cost = pktgen(src, dst, port, 4000, 400, 400);
+	diag("%s, new: %.0f a packet", name, cost - floor);
+}
+
+int main(int argc, char **argv)
+{
+	double floor4, floor6;
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: cost OBJECT PKTGEN\n");
+		return 2;
+	}
+	generator = argv[2];
+	must("mkdir -p /run/netns; modprobe -a pktgen sch_ingress cls_matchall act_gact cls_bpf veth");
+	bed_interfaces();
+	must("ip netns add cost-a && ip netns add cost-b");
+	must("ip link set dev pod-a-peer netns cost-a && ip link set dev pod-b-peer netns cost-b");
+	must("ip -n cost-a link set dev pod-a-peer up && ip -n cost-b link set dev pod-b-peer up");
+	bed_load(argv[1]);
+	set_number("addrs", A4, ifindex[IF_A]);
+	set_number("addrs", A6, ifindex[IF_A]);
+	set_number("addrs", B4, ifindex[IF_B]);
+	set_number("addrs", B6, ifindex[IF_B]);
+	open_endpoint(IF_A);
+	open_endpoint(IF_B);
+	set_service("10.96.0.1", 53, IPPROTO_UDP, B4, 5353);
+	set_service("fd00:96::1", 53, IPPROTO_UDP, B6, 5353);
+
+	drop_at("", "pod-a", true);
+	pktgen(A4, "10.96.0.1", 53, 1000, FLOWS, 200);
+	floor4 = pktgen(A4, "10.96.0.1", 53, 1000, FLOWS, PACKETS);
+	floor6 = pktgen(A6, "fd00:96::1", 53, 1000, FLOWS, PACKETS);
+	drop_at("", "pod-a", false);
+	drop_at("cost-b", "pod-b-peer", true);
+	attach(IF_A, "sluice_pod");
+	diag("floor %.0f, IPv6 %.0f", floor4, floor6);
+	measure("IPv4 to a service", A4, "10.96.0.1", 53, B4, 5353, floor4);
+	measure("IPv4, pod to pod", A4, B4, 5353, B4, 5353, floor4);
+	measure("IPv6 to a service", A6, "fd00:96::1", 53, B6, 5353, floor6);
+	measure("IPv6, pod to pod", A6, B6, 5353, B6, 5353, floor6);
+	must("ip netns del cost-a; ip netns del cost-b");
+	return 0;
+}
