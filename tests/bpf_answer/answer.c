@@ -1232,6 +1232,53 @@ static void test_flush_and_restore(void)
 	unlink(again);
 }
 
+/* Several that put the same connections back at once, from either end of the list: each comes once. */
+static void test_race(void)
+{
+	enum { CONNS = 6000, AT_ONCE = 3 };
+	char path[] = "/tmp/sluice-race-XXXXXX", names[AT_ONCE][sizeof(path) + 4], line[256];
+	unsigned int restored, all = 0, before = control->table[0].alive;
+	FILE *f, *p[AT_ONCE];
+
+	close(mkstemp(path));
+	for (int i = 0; i < AT_ONCE; i++) {
+		snprintf(names[i], sizeof(names[i]), "%s.%d", path, i);
+		f = fopen(names[i], "w");
+		fputc('[', f);
+		for (int n = 0; n < CONNS; n++) {
+			int c = i == 1 ? CONNS - 1 - n : n;
+
+			fprintf(f,
+				"%s{\"protocol\":\"UDP\",\"original\":{\"src\":\"10.8.%d.%d\",\"dst\":"
+				"\"10.96.0.1\",\"sport\":7,\"dport\":53},\"reply\":{\"src\":"
+				"\"10.244.1.2\",\"dst\":\"10.8.%d.%d\",\"sport\":53,\"dport\":7},"
+				"\"state\":\"replied\",\"timeout\":100,\"verdict\":\"allow\","
+				"\"reason\":\"no-policy\"}\n",
+				n ? "," : "", c >> 8, c & 255, c >> 8, c & 255);
+		}
+		fputc(']', f);
+		fclose(f);
+	}
+	for (int i = 0; i < AT_ONCE; i++) {
+		snprintf(line, sizeof(line), SLUICECTL " ct restore %s", names[i]);
+		p[i] = popen(line, "r");
+	}
+	for (int i = 0; i < AT_ONCE; i++) {
+		if (!fgets(line, sizeof(line), p[i]) ||
+		    sscanf(line, "%u connections restored", &restored) != 1)
+			restored = 1000000;
+		all += restored;
+		diag("%u of them", restored);
+		pclose(p[i]);
+		unlink(names[i]);
+	}
+	unlink(path);
+	is_u64(all, CONNS, "%d at once put %d connections back, each once", AT_ONCE, CONNS);
+	is_u64(control->table[0].alive, before + CONNS, "as many are counted");
+	sweep();
+	check_tables("and no chain has suffered");
+}
+
 /* Events *********************************************************************************/
 
 static struct sluice_bpf_monitor *places;
@@ -1615,6 +1662,12 @@ static int measure(uint32_t n, const char *command)
 		link_conn(t, c, index, 1);
 		link_conn(t, c, index, 0);
 	}
+	/* A large cluster's peers; more than the map takes are left out. */
+	for (uint32_t i = 0; i < n / 10 && i < 200000; i++) {
+		snprintf(addr, sizeof(addr), "10.%u.%u.%u/32", 128 + (i >> 16 & 127), i >> 8 & 255,
+			 i & 255);
+		put_peer(addr, i, 1, "namespace/pod");
+	}
 	control->table[0].limit = n;
 	if (command)
 		print_times(command);
@@ -1648,6 +1701,7 @@ int main(int argc, char **argv)
 	test_status();
 	test_trace();
 	test_flush_and_restore();
+	test_race();
 	test_events();
 	test_refusals();
 	test_commits();
