@@ -959,29 +959,28 @@ static void learn_endpoint(struct bpf_dataplane *self, uint32_t ifindex, const u
 	sluice_dp_learn(&self->objects, SLUICE_DP_ENDPOINT, &e, info ? info->revision : 0);
 }
 
-/* Places that are not empty, and not used. */
+/*
+ * Places that are not empty, and not used. A place that was ever used stays filled, by an empty map at least, and
+ * new ones are taken in their order: the first that is empty is the end. (A look-up of many places at once would
+ * fail at an empty one before Linux 6.14.)
+ */
 static int find_dead_slots(struct bpf_dataplane *self, const struct list *used,
 			   struct sluice_err *err)
 {
 	const struct sluice_bpf_map *map = map_of(self, SLUICE_BPF_MAP_RULESETS);
 	bool *is_used = sluice_zalloc(SLUICE_BPF_RULESETS);
-	struct sluice_map places = { 0 };
-	struct sluice_map_entry *e;
-	struct sluice_map_iter it;
-	int ret;
+	uint32_t slot, id;
+	int ret = 0;
 
-	(void)map;
 	for (size_t i = 0; i < used->n; i++)
-		is_used[used->v[i]] = true;
-	ret = read_map(self, SLUICE_BPF_MAP_RULESETS, &places, err);
-	for (e = sluice_map_first(&places, &it); e && !ret; e = sluice_map_next(&it)) {
-		uint32_t slot;
-
-		memcpy(&slot, e->key, sizeof(slot));
-		if (slot < SLUICE_BPF_RULESETS && !is_used[slot])
+		if (used->v[i] < SLUICE_BPF_RULESETS)
+			is_used[used->v[i]] = true;
+	for (slot = 1; slot < SLUICE_BPF_RULESETS && !bpf_map_lookup_elem(map->fd, &slot, &id);
+	     slot++)
+		if (!is_used[slot])
 			list_add(&self->dead_slots, slot);
-	}
-	sluice_map_clear(&places, free);
+	if (slot < SLUICE_BPF_RULESETS && errno != ENOENT)
+		ret = sluice_err_errno(err, errno, "map %s", map->name);
 	free(is_used);
 	return ret;
 }

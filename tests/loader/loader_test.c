@@ -1256,7 +1256,7 @@ static void test_kill(void)
 {
 	unsigned int before = 0, after = 0;
 
-	for (int round = 0; round < 100; round++) {
+	for (int round = 0; round < 50; round++) {
 		struct pair p = open_pair(&pass);
 		char *views[2], *seen;
 		uint32_t delay =
@@ -1368,7 +1368,7 @@ static void test_random(void)
 
 	remove_all();
 	p = open_pair(&pass);
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < 300; i++) {
 		const struct sluice_bpf *b = object_of(&p);
 		char *mine, *memory, *seen, *want;
 
