@@ -310,7 +310,7 @@ declare -A BPF_LACKS=(
 	[small-budget]="the least that connections take is an array of 16,384 for each family, 6 MB with their hash"
 	[eviction-at-once]="a sixteenth of the connections is kept free ahead of need; a flood that is faster is refused"
 	[routes-at-once]="routes are kept for a second"
-	[masqueraded-hop]="a packet that ends its life here, masqueraded, is not answered"
+	[translated-errors]="what the node's stack has to say of a packet whose source was translated does not find its sender"
 	[node-sctp]="SCTP of the node itself is not translated: no hook sees its connect()"
 	[node-icmp]="the node's own sockets are refused by the system call, not by a packet"
 )
