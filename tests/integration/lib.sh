@@ -277,7 +277,10 @@ dataplane_down() {
 	case $DATAPLANE in
 	module) ! grep -q '^sluice ' /proc/modules || module_unload ;;
 	bpf)
-		rm -rf "$PINS"
+		for node in "${NODES[@]}"; do
+			[ ! -e "/run/netns/$node" ] || ctl "$node" bpf remove >/dev/null || return 1
+		done
+		rm -rf "$PINS" # of namespaces that are gone
 		for node in "${NODES[@]}"; do
 			[ ! -e "$SLUICE_CGROUPS/$node" ] || wait_for 5 rmdir "$SLUICE_CGROUPS/$node" || return 1
 		done
@@ -296,8 +299,8 @@ dataplane_reload() {
 	bpf)
 		for node in "${NODES[@]}"; do
 			controller_kill "$node"
+			ctl "$node" bpf remove >/dev/null
 		done
-		rm -rf "$PINS"
 		controllers_up
 		;;
 	esac
