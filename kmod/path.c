@@ -574,7 +574,7 @@ static enum sluice_act first(struct sluice_ctx *x)
 	in.policy_gen = d.policy_gen;
 	in.backend = d.backend;
 	in.backend_gen = d.backend_gen;
-	in.remap = x->pkt.flags & (SLUICE_PACKET_PORTS | SLUICE_PACKET_ECHO);
+	in.remap = !in.dir && (x->pkt.flags & (SLUICE_PACKET_PORTS | SLUICE_PACKET_ECHO));
 	if (d.service)
 		in.bits |= BIT(SLUICE_CONN_BIT_SERVICE) | BIT(SLUICE_CONN_BIT_NAT);
 	if (x->from == SLUICE_FROM_NODE || d.dst_node)
