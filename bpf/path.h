@@ -300,7 +300,7 @@ SLUICE_GLOBAL int sluice_forward(struct __sk_buff *skb, struct sluice_ctx *x)
 			return sluice_drop((__u32)reason);
 	}
 	if (x->exit >> SLUICE_BPF_SIDE_SHIFT != SLUICE_BPF_SIDE_STACK)
-		sluice_take_hop(skb, x->family, x->pkt.ttl, x->pkt.tuple.proto);
+		sluice_take_hop(skb, x->family, x->pkt.ttl);
 	return sluice_send(skb, x);
 }
 
