@@ -86,17 +86,18 @@ static void *segment_memory(struct sluice_bpf *bpf, int table, uint32_t segment,
 			    struct sluice_err *err)
 {
 	const struct sluice_bpf_map *map = &bpf->maps[conn_maps[table]];
-	void **slot = &bpf->segments[table][segment];
+	void *memory = bpf->segments[table][segment];
 	int fd;
 
-	if (*slot)
-		return *slot;
+	if (memory)
+		return memory;
 	fd = sluice_bpf_map_inner(map, segment, err);
 	if (fd < 0)
 		return NULL;
-	*slot = sluice_bpf_map_memory(fd, SLUICE_BPF_SEGMENT * sizes[table], true, map->name, err);
+	memory = sluice_bpf_map_memory(fd, SLUICE_BPF_SEGMENT * sizes[table], true, map->name, err);
 	close(fd);
-	return *slot;
+	bpf->segments[table][segment] = memory;
+	return memory;
 }
 
 static struct sluice_bpf_conn *object(void *memory, int table, uint32_t i)

@@ -306,7 +306,7 @@ static void forget(void)
 /* The last lines before end, joined by "; ", without what the verifier counted. To be freed. */
 static char *last_lines(char *begin, char *end)
 {
-	char *lines[LOG_LINES], *text = NULL;
+	char *lines[LOG_LINES] = { 0 }, *text = NULL;
 	size_t n = 0, len;
 	FILE *f;
 

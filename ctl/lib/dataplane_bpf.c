@@ -1331,8 +1331,10 @@ static int stage_endpoint(struct bpf_dataplane *self, const struct sluice_dp_end
 		words[1] = e->ingress ? slot_after(self, e->ingress) : 0;
 		words[2] = e->egress ? slot_after(self, e->egress) : 0;
 	}
-	if (there ? now && !memcmp(now, words, sizeof(words)) : !now)
+	if (!now && !there)
 		return 0;
+	if (now && !memcmp(now, words, sizeof(words)))
+		return 0; /* what is absent has no words */
 	return sluice_bpf_versions_stage(&self->endpoints, &e->ifindex, revision, words, !there,
 					 NULL, err);
 }
