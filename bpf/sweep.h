@@ -24,11 +24,11 @@
  * left, the sweeper makes room ahead of need: of what is cheapest to lose (core/conntrack.h) as much as there is
  * too much, never of the established. Which class that reaches follows from how many of each there were on the last
  * round. Example: 500 too many; 300 closing, 4,000 unreplied: all the closing ones and 200 unreplied go. They are
- * counted only while three quarters of the room are taken: a connection that lives on costs 20 instructions a round,
- * 30 when it is counted.
+ * counted only while three quarters of the room are taken: a connection that lives on costs 40 instructions a
+ * round, 55 when it is counted; one that goes costs 900.
  *
  * Where room is short, or more has died than one tick may take out, the next tick comes after 1 ms, not after 10: up
- * to 8 million objects and half a million burials a second.
+ * to 8 million objects and a quarter of a million burials a second.
  */
 #ifndef SLUICE_BPF_SWEEP_H
 #define SLUICE_BPF_SWEEP_H

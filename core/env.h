@@ -44,7 +44,6 @@ struct sluice_ruleset;
 #define sluice_repeat(n, step, ctx)                \
 	do {                                       \
 		__u32 i_ = 0;                      \
-                                                   \
 		while (i_ < (n) && !step(i_, ctx)) \
 			i_++;                      \
 	} while (0)
@@ -54,7 +53,7 @@ static __always_inline void sluice_add(__u32 *count, __u32 n)
 	*count += n;
 }
 
-typedef const struct sluice_ruleset *sluice_ruleset_ref;
+#define sluice_ruleset_ref const struct sluice_ruleset *
 
 struct sluice_blob {
 	const char *bytes;

@@ -46,7 +46,7 @@ static __always_inline void sluice_copy(void *d, const void *s, __u32 n)
 		break;
 	case 16:
 		((sluice_any64 *)d)[1] = ((const sluice_any64 *)s)[1];
-		/* fallthrough */
+		__attribute__((__fallthrough__));
 	case 8:
 		*(sluice_any64 *)d = *(const sluice_any64 *)s;
 	}
@@ -95,7 +95,7 @@ static __always_inline __u32 sluice_ctz64(__u64 x)
 	return sluice_popcount64(x - 1);
 }
 
-typedef __u32 sluice_ruleset_ref; /* 0: none */
+#define sluice_ruleset_ref __u32 /* a slot; 0: none */
 
 struct sluice_blob {
 	void *map;

@@ -211,26 +211,30 @@ static bool kill_conn(struct sluice_bpf_table *t, struct sluice_bpf_conn *c)
 	return true;
 }
 
-uint32_t sluice_bpf_conns_cut(struct sluice_bpf *bpf, const uint32_t *ifindexes, size_t n)
+#define SLICE 64 /* segments */
+
+bool sluice_bpf_conns_cut(struct sluice_bpf *bpf, struct sluice_bpf_walk *walk,
+			  const uint32_t *ifindexes, size_t n, uint32_t *killed)
 {
-	uint32_t killed = 0;
+	for (int left = SLICE; walk->table < 2 && left > 0; left--) {
+		struct sluice_bpf_table *t = &bpf->control->table[walk->table];
+		void *memory;
 
-	for (int table = 0; table < 2; table++) {
-		struct sluice_bpf_table *t = &bpf->control->table[table];
-
-		for (uint32_t first = 0; first < t->capacity; first += SLUICE_BPF_SEGMENT) {
-			void *memory =
-				segment_memory(bpf, table, first >> SLUICE_BPF_SEGMENT_BITS, NULL);
-
-			for (uint32_t i = 0; memory && i < SLUICE_BPF_SEGMENT; i++) {
-				struct sluice_bpf_conn *c = object(memory, table, i);
-
-				if (stands_on(c, ifindexes, n) && kill_conn(t, c))
-					killed++;
-			}
+		if (walk->segment >= t->capacity >> SLUICE_BPF_SEGMENT_BITS) {
+			walk->table++;
+			walk->segment = 0;
+			continue;
 		}
+		memory = segment_memory(bpf, walk->table, walk->segment, NULL);
+		for (uint32_t i = 0; memory && i < SLUICE_BPF_SEGMENT; i++) {
+			struct sluice_bpf_conn *c = object(memory, walk->table, i);
+
+			if (stands_on(c, ifindexes, n) && kill_conn(t, c))
+				++*killed;
+		}
+		walk->segment++;
 	}
-	return killed;
+	return walk->table == 2;
 }
 
 void sluice_bpf_conns_close(struct sluice_bpf *bpf)

@@ -13,6 +13,8 @@
 #ifndef SLUICE_CTL_LIB_BPF_CONNS_H
 #define SLUICE_CTL_LIB_BPF_CONNS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "ctl/lib/bpf_object.h"
@@ -41,8 +43,18 @@ uint64_t sluice_bpf_conn_bytes(const struct sluice_bpf_control *control);
  */
 int sluice_bpf_conns_grow(struct sluice_bpf *bpf, uint32_t *added, struct sluice_err *err);
 
-/* Takes down the connections that have one of these interfaces as a pod's; returns how many. */
-uint32_t sluice_bpf_conns_cut(struct sluice_bpf *bpf, const uint32_t *ifindexes, size_t n);
+/* A walk over both tables, a slice at a time. All zero: at its beginning. */
+struct sluice_bpf_walk {
+	int table;
+	uint32_t segment;
+};
+
+/*
+ * Takes down the connections that have one of these interfaces as a pod's, in the next segments of the walk:
+ * one million objects at most, some 10 ms. Returns true at the end of the walk. *killed counts up.
+ */
+bool sluice_bpf_conns_cut(struct sluice_bpf *bpf, struct sluice_bpf_walk *walk,
+			  const uint32_t *ifindexes, size_t n, uint32_t *killed);
 
 /* Unmaps what was mapped. */
 void sluice_bpf_conns_close(struct sluice_bpf *bpf);

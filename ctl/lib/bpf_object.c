@@ -666,28 +666,58 @@ static int attach_clsact(struct sluice_bpf *bpf, int which, uint32_t ifindex, bo
 	return ret ? attach_error(ifindex, -ret, err) : 0;
 }
 
-static int attach_one(struct sluice_bpf *bpf, int which, uint32_t ifindex, bool out,
+/* Is there a link of ours at this side of the interface? */
+static bool has_link(const struct sluice_bpf *bpf, uint32_t ifindex, bool out)
+{
+	char name[64], path[SLUICE_BPF_PATH + 64];
+	struct link_info info;
+	bool has = false;
+	int fd;
+
+	link_pin(ifindex, out, name);
+	fd = bpf_obj_get(pin(bpf->dir, name, path));
+	if (fd < 0)
+		return false;
+	has = !link_info(fd, &info) && info.tcx.ifindex == ifindex;
+	close(fd);
+	return has;
+}
+
+static int attach_one(struct sluice_bpf *bpf, int which, uint32_t ifindex, bool out, bool quick,
 		      struct sluice_err *err)
 {
+	uint32_t id;
 	int ret;
 
 	forget();
-	ret = bpf->tcx ? attach_tcx(bpf, which, ifindex, out, err) :
-			 attach_clsact(bpf, which, ifindex, out, err);
+	/* A filter that is there stays until there is time. */
+	quick = quick || !tc_query(ifindex, out, &id);
+	ret = !bpf->tcx || (quick && !has_link(bpf, ifindex, out)) ?
+		      attach_clsact(bpf, which, ifindex, out, err) :
+		      attach_tcx(bpf, which, ifindex, out, err);
 	forget();
 	return ret;
 }
 
-/* Both kinds are looked for: a newer kernel may have come, or an older one. */
-static bool detach(const char *dir, uint32_t ifindex, bool out)
+static bool detach_clsact(uint32_t ifindex, bool out)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
 		    .attach_point = out ? BPF_TC_EGRESS : BPF_TC_INGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = SLUICE_BPF_HANDLE,
 		    .priority = SLUICE_BPF_PRIORITY);
+	uint32_t id;
+	bool was = !tc_query(ifindex, out, &id) && which_prog(id) >= 0 &&
+		   !bpf_tc_detach(&hook, &opts);
+
+	forget();
+	return was;
+}
+
+/* Both kinds are looked for: a newer kernel may have come, or an older one. */
+static bool detach(const char *dir, uint32_t ifindex, bool out)
+{
 	char name[64], path[SLUICE_BPF_PATH + 64];
 	bool was = false;
-	uint32_t id;
 	int fd;
 
 	link_pin(ifindex, out, name);
@@ -697,19 +727,16 @@ static bool detach(const char *dir, uint32_t ifindex, bool out)
 		close(fd);
 		was = !unlink(path);
 	}
-	if (!tc_query(ifindex, out, &id) && which_prog(id) >= 0)
-		was |= !bpf_tc_detach(&hook, &opts);
-	forget();
-	return was;
+	return detach_clsact(ifindex, out) || was;
 }
 
 int sluice_bpf_attach(struct sluice_bpf *bpf, uint32_t ifindex, enum sluice_bpf_role role,
-		      struct sluice_err *err)
+		      bool quick, struct sluice_err *err)
 {
 	int ret = 0;
 
 	if (role == SLUICE_BPF_ROLE_POD)
-		ret = attach_one(bpf, SLUICE_BPF_PROG_TO_POD, ifindex, true, err);
+		ret = attach_one(bpf, SLUICE_BPF_PROG_TO_POD, ifindex, true, quick, err);
 	else
 		detach(bpf->dir, ifindex, true);
 	if (ret)
@@ -720,8 +747,34 @@ int sluice_bpf_attach(struct sluice_bpf *bpf, uint32_t ifindex, enum sluice_bpf_
 		ret = attach_one(bpf,
 				 role == SLUICE_BPF_ROLE_POD ? SLUICE_BPF_PROG_POD :
 							       SLUICE_BPF_PROG_UPLINK,
-				 ifindex, false, err);
+				 ifindex, false, quick, err);
 	return ret;
+}
+
+bool sluice_bpf_is_quick(const struct sluice_bpf *bpf, uint32_t ifindex)
+{
+	uint32_t id;
+	bool quick = bpf->tcx && (!tc_query(ifindex, false, &id) || !tc_query(ifindex, true, &id));
+
+	forget();
+	return quick;
+}
+
+int sluice_bpf_attach_well(struct sluice_bpf *bpf, uint32_t ifindex, struct sluice_err *err)
+{
+	for (int out = 0; out < 2; out++) {
+		uint32_t id;
+		int which = tc_query(ifindex, out, &id) ? -1 : which_prog(id), ret;
+
+		if (which < 0)
+			continue;
+		ret = attach_tcx(bpf, which, ifindex, out, err);
+		if (ret)
+			return ret;
+		detach_clsact(ifindex, out);
+	}
+	forget();
+	return 0;
 }
 
 enum sluice_bpf_role sluice_bpf_role(const struct sluice_bpf *bpf, uint32_t ifindex)
@@ -1319,7 +1372,7 @@ static int open_all(struct sluice_bpf *bpf, const struct sluice_bpf_options *opt
 	bpf_object__close(object);
 	if (ret)
 		return ret;
-	bpf->tcx = sluice_bpf_has_tcx(bpf->progs[SLUICE_BPF_PROG_POD]);
+	bpf->tcx = !options->clsact && sluice_bpf_has_tcx(bpf->progs[SLUICE_BPF_PROG_POD]);
 	return open_cgroup(bpf, options->cgroup, err);
 }
 

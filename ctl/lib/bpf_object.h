@@ -90,6 +90,7 @@ struct sluice_bpf_options {
 	const char *cgroup; /* whose processes reach services; NULL: the root of cgroup2 */
 	const void *elf; /* the object file; NULL: the one that is built in */
 	size_t elf_size;
+	bool clsact; /* also where the kernel has tcx: for tests */
 };
 
 struct sluice_bpf {
@@ -128,9 +129,19 @@ enum sluice_bpf_role {
 	SLUICE_BPF_ROLE_UPLINK,
 };
 
-/* Puts the role's programs in place of whatever of ours is there. ENODEV: there is no such interface. */
+/*
+ * Puts the role's programs in place of whatever of ours is there. ENODEV: there is no such interface.
+ *
+ * The kernel waits for a grace period, holding RTNL, for each program that it attaches by tcx: 25 ms for a pod,
+ * where clsact takes half a millisecond. quick: a new interface gets a clsact filter first, with the same effect, and
+ * sluice_bpf_attach_well() exchanges it when there is time. Where both are, tcx comes first, and is the only one that
+ * is asked: there is no moment without a program, or with two.
+ */
 int sluice_bpf_attach(struct sluice_bpf *bpf, uint32_t ifindex, enum sluice_bpf_role role,
-		      struct sluice_err *err);
+		      bool quick, struct sluice_err *err);
+/* Could it be exchanged? */
+bool sluice_bpf_is_quick(const struct sluice_bpf *bpf, uint32_t ifindex);
+int sluice_bpf_attach_well(struct sluice_bpf *bpf, uint32_t ifindex, struct sluice_err *err);
 /* By what is at its ingress. */
 enum sluice_bpf_role sluice_bpf_role(const struct sluice_bpf *bpf, uint32_t ifindex);
 /* Removes the pins of interfaces that are gone. */

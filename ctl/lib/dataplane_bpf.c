@@ -57,13 +57,18 @@ struct bpf_dataplane {
 	struct list dead_sets; /* number, count: to be taken out of map "backends" */
 	struct list dead_slots;
 	int no_ruleset; /* stands in places that are free */
+	struct list
+		cut; /* interfaces of endpoints that went: their connections are being taken down */
+	struct list cut_next; /* likewise, after that walk */
+	struct sluice_bpf_walk cut_walk;
+	struct list quick; /* interfaces that were attached in haste */
 
 	/* Of the transaction that is being committed. */
 	struct sluice_map next_slots; /* id -> place: rulesets that are new, or have changed */
 	struct list
 		attached; /* interfaces that were, and enum sluice_bpf_role that they had before */
 	struct list gone_sets, gone_slots; /* become dead */
-	struct list cut; /* interfaces of endpoints that go */
+	struct list gone_pods; /* interfaces of endpoints that go */
 	bool policy; /* it changes policy */
 	bool backend_gone; /* it takes a backend away */
 };
@@ -569,7 +574,7 @@ static void forget_all(struct bpf_dataplane *self)
 	list_clear(&self->attached);
 	list_clear(&self->gone_sets);
 	list_clear(&self->gone_slots);
-	list_clear(&self->cut);
+	list_clear(&self->gone_pods);
 	free(self->set_numbers.free);
 	free(self->slot_numbers.free);
 	self->set_numbers = self->slot_numbers = (struct numbers){ 0 };
@@ -959,29 +964,28 @@ static void learn_endpoint(struct bpf_dataplane *self, uint32_t ifindex, const u
 	sluice_dp_learn(&self->objects, SLUICE_DP_ENDPOINT, &e, info ? info->revision : 0);
 }
 
-/* Places that are not empty, and not used. */
+/*
+ * Places that are not empty, and not used. A place that was ever used stays filled, by an empty map at least, and
+ * new ones are taken in their order: the first that is empty is the end. (A look-up of many places at once would
+ * fail at an empty one before Linux 6.14.)
+ */
 static int find_dead_slots(struct bpf_dataplane *self, const struct list *used,
 			   struct sluice_err *err)
 {
 	const struct sluice_bpf_map *map = map_of(self, SLUICE_BPF_MAP_RULESETS);
 	bool *is_used = sluice_zalloc(SLUICE_BPF_RULESETS);
-	struct sluice_map places = { 0 };
-	struct sluice_map_entry *e;
-	struct sluice_map_iter it;
-	int ret;
+	uint32_t slot, id;
+	int ret = 0;
 
-	(void)map;
 	for (size_t i = 0; i < used->n; i++)
-		is_used[used->v[i]] = true;
-	ret = read_map(self, SLUICE_BPF_MAP_RULESETS, &places, err);
-	for (e = sluice_map_first(&places, &it); e && !ret; e = sluice_map_next(&it)) {
-		uint32_t slot;
-
-		memcpy(&slot, e->key, sizeof(slot));
-		if (slot < SLUICE_BPF_RULESETS && !is_used[slot])
+		if (used->v[i] < SLUICE_BPF_RULESETS)
+			is_used[used->v[i]] = true;
+	for (slot = 1; slot < SLUICE_BPF_RULESETS && !bpf_map_lookup_elem(map->fd, &slot, &id);
+	     slot++)
+		if (!is_used[slot])
 			list_add(&self->dead_slots, slot);
-	}
-	sluice_map_clear(&places, free);
+	if (slot < SLUICE_BPF_RULESETS && errno != ENOENT)
+		ret = sluice_err_errno(err, errno, "map %s", map->name);
 	free(is_used);
 	return ret;
 }
@@ -1478,7 +1482,7 @@ static int old_endpoint(struct bpf_dataplane *self, const struct sluice_dp_chang
 		ret = stage_endpoint_addrs(self, &c->old->endpoint, false, err);
 	if (!ret && c->old && !c->new) {
 		ret = stage_endpoint(self, &c->old->endpoint, false, err);
-		list_add(&self->cut, c->old->endpoint.ifindex);
+		list_add(&self->gone_pods, c->old->endpoint.ifindex);
 	}
 	return ret;
 }
@@ -1597,9 +1601,27 @@ static bool has_to_attach(const struct bpf_dataplane *self, const struct sluice_
 	return all || !old;
 }
 
+/* Interfaces that are attached well at once: more than that is a node that starts. */
+#define ATTACH_WELL 4
+
+static bool many_are_new(const struct bpf_dataplane *self, enum sluice_dp_kind kind)
+{
+	struct sluice_map_entry *e;
+	struct sluice_map_iter it;
+	unsigned int n = 0;
+
+	for (e = sluice_map_first(&self->objects.changed[kind], &it); e; e = sluice_map_next(&it)) {
+		const struct sluice_dp_change *c = e->value;
+
+		n += c->new && !c->old;
+	}
+	return n > ATTACH_WELL;
+}
+
 static int attach_kind(struct bpf_dataplane *self, enum sluice_dp_kind kind, bool all,
 		       struct sluice_err *err)
 {
+	bool quick = many_are_new(self, kind);
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
 
@@ -1618,9 +1640,11 @@ static int attach_kind(struct bpf_dataplane *self, enum sluice_dp_kind kind, boo
 		ret = sluice_bpf_attach(&self->bpf, ifindex,
 					kind == SLUICE_DP_UPLINK ? SLUICE_BPF_ROLE_UPLINK :
 								   SLUICE_BPF_ROLE_POD,
-					err);
+					quick, err);
 		if (ret)
 			return about(c->new, err);
+		if ((quick || all) && sluice_bpf_is_quick(&self->bpf, ifindex))
+			list_add(&self->quick, ifindex);
 	}
 	return 0;
 }
@@ -1704,6 +1728,23 @@ static void settle_known(struct bpf_dataplane *self, const struct output *out)
 	self->attached.n = 0;
 }
 
+/*
+ * A slice of the walk that takes down the connections of pods that went. Their next packets would find out, too: the
+ * policy generation says to look at them again.
+ */
+static void cut(struct bpf_dataplane *self)
+{
+	uint32_t killed = 0;
+
+	if (!self->cut.n) {
+		list_move(&self->cut, &self->cut_next);
+		self->cut_walk = (struct sluice_bpf_walk){ 0 };
+	}
+	if (self->cut.n &&
+	    sluice_bpf_conns_cut(&self->bpf, &self->cut_walk, self->cut.v, self->cut.n, &killed))
+		self->cut.n = 0;
+}
+
 /* After the commit: nothing of this may be noticed by a packet that is not better off by it. */
 static int follow_up(struct bpf_dataplane *self, struct output *out, struct sluice_err *err)
 {
@@ -1723,12 +1764,12 @@ static int follow_up(struct bpf_dataplane *self, struct output *out, struct slui
 		memcpy(&ifindex, out->gone.v[i].key, sizeof(ifindex));
 		if (!sluice_dp_before(&self->objects, SLUICE_DP_ENDPOINT, &ifindex,
 				      sizeof(ifindex)))
-			sluice_bpf_attach(&self->bpf, ifindex, SLUICE_BPF_ROLE_NONE, NULL);
+			sluice_bpf_attach(&self->bpf, ifindex, SLUICE_BPF_ROLE_NONE, false, NULL);
 	}
-	if (self->cut.n) {
-		sluice_bpf_conns_cut(&self->bpf, self->cut.v, self->cut.n);
+	if (self->gone_pods.n) {
+		list_move(&self->cut_next, &self->gone_pods);
+		cut(self);
 		sluice_bpf_tidy(&self->bpf);
-		self->cut.n = 0;
 	}
 	if (!ret)
 		ret = write_infos(self, out->written, out->n_written, &out->gone, err);
@@ -1763,7 +1804,7 @@ static int commit_sealed(struct bpf_dataplane *self, bool sweep, struct sluice_e
 	if (ret) {
 		for (size_t i = 0; i + 1 < self->attached.n; i += 2)
 			sluice_bpf_attach(&self->bpf, self->attached.v[i], self->attached.v[i + 1],
-					  NULL);
+					  true, NULL);
 		self->stale = true;
 		output_exit(&out);
 		return ret;
@@ -1845,6 +1886,9 @@ static void bpf_close(struct sluice_dataplane *dp)
 	struct bpf_dataplane *self = self_of(dp);
 
 	forget_all(self);
+	list_clear(&self->cut);
+	list_clear(&self->cut_next);
+	list_clear(&self->quick);
 	if (self->no_ruleset >= 0)
 		close(self->no_ruleset);
 	if (self->is_open)
@@ -1880,9 +1924,18 @@ int sluice_dataplane_bpf_tick(struct sluice_dataplane *dp, struct sluice_err *er
 	if (!self->is_open)
 		return 0;
 	ret = sluice_bpf_conns_grow(&self->bpf, &added, err);
+	cut(self);
+	/* One at a time: it takes some 25 ms, and RTNL. One that is gone needs nothing. */
+	if (!ret && self->quick.n)
+		sluice_bpf_attach_well(&self->bpf, self->quick.v[--self->quick.n], NULL);
 	if (!ret && !self->objects.open && !self->stale)
 		ret = settle(self, err);
 	return ret;
+}
+
+int sluice_dataplane_bpf_budget(struct sluice_dataplane *dp, uint64_t bytes, struct sluice_err *err)
+{
+	return sluice_bpf_set_budget(self_of(dp)->bpf.control, bytes, err);
 }
 
 void sluice_dataplane_bpf_masquerade(struct sluice_dataplane *dp, const struct sluice_addr addr[2])

@@ -38,10 +38,14 @@ struct sluice_dataplane *sluice_dataplane_bpf_new(const struct sluice_bpf_option
 int sluice_dataplane_bpf_open(struct sluice_dataplane *dp, struct sluice_err *err);
 
 /*
- * To be called every 100 to 200 ms: grows the connection table ahead of need, and waits for the grace period
- * of the last commit, so that the next one need not. Nothing is lost by an error: it tries again.
+ * To be called every 100 to 200 ms: grows the connection table ahead of need, takes down the connections of pods that
+ * went, attaches well what was attached in haste, and waits for the grace period of the last commit, so that the next one need not. Nothing is lost by an error: it tries again.
  */
 int sluice_dataplane_bpf_tick(struct sluice_dataplane *dp, struct sluice_err *err);
+
+/* Another memory budget of connections, once it is open. */
+int sluice_dataplane_bpf_budget(struct sluice_dataplane *dp, uint64_t bytes,
+				struct sluice_err *err);
 
 /*
  * The node's address towards other nodes, by family; all zero: none. Has to be told again when it

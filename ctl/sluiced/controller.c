@@ -208,14 +208,18 @@ static int configure(struct controller *c, struct sluice_err *err)
 		c->configured = true;
 		return 0;
 	}
-	ret = sluice_nl_open(&nl, err);
-	if (ret)
-		return ret;
-	msg = sluice_nl_message(&nl, SLUICE_CMD_SET_CONFIG, 0, err);
-	if (msg)
-		sluice_nl_put_conn_budget(msg, c->options->conn_budget);
-	ret = sluice_nl_call(&nl, msg, NULL, NULL, err);
-	sluice_nl_close(&nl);
+	if (c->plane.kind == PLANE_BPF) {
+		ret = sluice_dataplane_bpf_budget(c->plane.dp, c->options->conn_budget, err);
+	} else {
+		ret = sluice_nl_open_module(&nl, err);
+		if (ret)
+			return ret;
+		msg = sluice_nl_message(&nl, SLUICE_CMD_SET_CONFIG, 0, err);
+		if (msg)
+			sluice_nl_put_conn_budget(msg, c->options->conn_budget);
+		ret = sluice_nl_call(&nl, msg, NULL, NULL, err);
+		sluice_nl_close(&nl);
+	}
 	if (ret)
 		return sluice_err_prefix(err, "set the memory budget of connections");
 	c->configured = true;

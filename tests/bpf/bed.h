@@ -21,7 +21,9 @@
 #include "frame.h"
 #include "tap.h"
 
+#ifndef BED_BUCKETS
 #define BED_BUCKETS 64 /* few, so that there are chains */
+#endif
 #define BED_OBJECTS 512
 
 static struct {

@@ -77,40 +77,39 @@ static struct sluice_addr backend_addr(bool v6)
 static socklen_t fill(struct sockaddr_storage *ss, const struct kind *k, struct sluice_addr a,
 		      uint16_t port)
 {
-	struct sockaddr_in6 *s6 = (void *)ss;
-	struct sockaddr_in *s4 = (void *)ss;
+	struct sockaddr_in6 s6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	struct sockaddr_in s4 = { .sin_family = AF_INET, .sin_port = htons(port) };
 
 	memset(ss, 0, sizeof(*ss));
 	if (k->domain == AF_INET) {
-		s4->sin_family = AF_INET;
-		s4->sin_port = htons(port);
-		s4->sin_addr.s_addr = a.w[0];
-		return sizeof(*s4);
+		s4.sin_addr.s_addr = a.w[0];
+		memcpy(ss, &s4, sizeof(s4));
+		return sizeof(s4);
 	}
-	s6->sin6_family = AF_INET6;
-	s6->sin6_port = htons(port);
 	if (k->mapped) {
-		s6->sin6_addr.s6_addr[10] = s6->sin6_addr.s6_addr[11] = 0xff;
-		memcpy(s6->sin6_addr.s6_addr + 12, a.w, 4);
+		s6.sin6_addr.s6_addr[10] = s6.sin6_addr.s6_addr[11] = 0xff;
+		memcpy(s6.sin6_addr.s6_addr + 12, a.w, 4);
 	} else {
-		memcpy(&s6->sin6_addr, a.w, 16);
+		memcpy(&s6.sin6_addr, a.w, 16);
 	}
-	return sizeof(*s6);
+	memcpy(ss, &s6, sizeof(s6));
+	return sizeof(s6);
 }
 
 static bool same(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
-	if (a->ss_family != b->ss_family)
-		return false;
-	if (a->ss_family == AF_INET) {
-		const struct sockaddr_in *x = (const void *)a, *y = (const void *)b;
+	struct sockaddr_in6 x, y;
+	struct sockaddr_in v, w;
 
-		return x->sin_port == y->sin_port && x->sin_addr.s_addr == y->sin_addr.s_addr;
-	}
-	return ((const struct sockaddr_in6 *)a)->sin6_port ==
-		       ((const struct sockaddr_in6 *)b)->sin6_port &&
-	       !memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
-		       &((const struct sockaddr_in6 *)b)->sin6_addr, 16);
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	memcpy(&v, a, sizeof(v));
+	memcpy(&w, b, sizeof(w));
+	if (v.sin_family != w.sin_family || v.sin_port != w.sin_port)
+		return false;
+	if (v.sin_family == AF_INET)
+		return v.sin_addr.s_addr == w.sin_addr.s_addr;
+	return !memcmp(&x.sin6_addr, &y.sin6_addr, sizeof(x.sin6_addr));
 }
 
 static void put_service(bool v6, uint8_t proto, uint16_t port, __u32 set, __u32 n, bool past)

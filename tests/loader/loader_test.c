@@ -112,7 +112,8 @@ static struct pair open_pair(const struct elf *elf)
 
 	if (sluice_dataplane_bpf_open(p.dp[1], &err)) {
 		printf("Bail out! %s\n", sluice_err_msg(&err));
-		exit(1);
+		fflush(stdout);
+		_exit(1);
 	}
 	return p;
 }
@@ -1141,7 +1142,7 @@ static void test_bad_pins(void)
 		       "what is attached stays attached");
 	ret = sluice_bpf_remove(&removed, &err);
 	ok(!ret && access(path, F_OK), "removing takes away the rest");
-	ok(removed.programs == SLUICE_BPF_PROG_COUNT && removed.maps == SLUICE_BPF_MAP_COUNT - 1 &&
+	ok(removed.programs == SLUICE_BPF_PROG_COUNT && removed.maps >= SLUICE_BPF_MAP_COUNT - 1 &&
 		   removed.attachments,
 	   "and says how much: %u attachments, %u programs, %u maps", removed.attachments,
 	   removed.programs, removed.maps);
@@ -1256,11 +1257,11 @@ static void test_kill(void)
 {
 	unsigned int before = 0, after = 0;
 
-	for (int round = 0; round < 100; round++) {
+	for (int round = 0; round < 50; round++) {
 		struct pair p = open_pair(&pass);
 		char *views[2], *seen;
-		uint32_t delay =
-			tap_below(1U << tap_below(17)); /* us; a grace period is some 10 ms */
+		uint32_t delay;
+		double began;
 		uint64_t seed = tap_random();
 		pid_t child;
 		int status;
@@ -1275,11 +1276,14 @@ static void test_kill(void)
 			close_pair(&p);
 			continue;
 		}
+		began = seconds();
 		commit(&p, true);
 		if (p.failed) {
 			close_pair(&p);
 			continue;
 		}
+		/* Machines differ: up to twice the time that this one took. */
+		delay = tap_below(1 + (uint32_t)((seconds() - began) * 2e6));
 		views[0] = expected_view(p.dp[0]);
 		/* The child has our lock and our memory: it goes on where we are. */
 		child = fork();
@@ -1328,9 +1332,8 @@ static void test_kill(void)
 		else if (!strcmp(seen, views[1]))
 			after++;
 		else
-			check(false,
-			      "round %d: after %u us packets see neither:\n%s\nbefore:\n%s\nafter:\n%s",
-			      round, delay, seen, views[0], views[1]);
+			check(false, "round %d: after %u us packets see neither state: %s", round,
+			      delay, difference(seen, views[0]));
 		free(seen);
 		/* And it can go on. */
 		begin(&p);
@@ -1368,7 +1371,7 @@ static void test_random(void)
 
 	remove_all();
 	p = open_pair(&pass);
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < 300; i++) {
 		const struct sluice_bpf *b = object_of(&p);
 		char *mine, *memory, *seen, *want;
 
@@ -1417,6 +1420,86 @@ static void test_random(void)
 	free(last);
 	diag("%u transactions committed", committed);
 	ok_checks("memory and BPF hold the same after the same random transactions");
+	close_pair(&p);
+}
+
+/* What an interface costs, by either way. */
+static void test_attach(void)
+{
+	for (int clsact = 0; clsact < 2; clsact++) {
+		struct sluice_bpf_options o = options(&pass);
+		double at, on = 0, off = 0;
+		struct sluice_bpf b;
+		SLUICE_ERR(err);
+
+		remove_all();
+		o.clsact = clsact;
+		check(!sluice_bpf_open(&b, &o, &err), "%s", sluice_err_msg(&err));
+		for (int i = 0; i < 20; i++) {
+			at = seconds();
+			check(!sluice_bpf_attach(&b, pods[i % PODS], SLUICE_BPF_ROLE_POD, false,
+						 &err),
+			      "%s", sluice_err_msg(&err));
+			on += seconds() - at;
+			check(sluice_bpf_role(&b, pods[i % PODS]) == SLUICE_BPF_ROLE_POD,
+			      "it has no programs");
+			at = seconds();
+			sluice_bpf_attach(&b, pods[i % PODS], SLUICE_BPF_ROLE_NONE, false, &err);
+			off += seconds() - at;
+			check(sluice_bpf_role(&b, pods[i % PODS]) == SLUICE_BPF_ROLE_NONE,
+			      "it still has programs");
+		}
+		diag("%s: attach %.2f ms, detach %.2f ms", b.tcx ? "tcx" : "clsact", on / 20 * 1e3,
+		     off / 20 * 1e3);
+		sluice_bpf_close(&b);
+		ok_checks("%s: programs come and go", b.tcx ? "tcx" : "clsact");
+	}
+}
+
+/* Many at once are attached in haste, and well when there is time. */
+static void test_haste(void)
+{
+	struct pair p;
+	const struct sluice_bpf *b;
+	unsigned int quick = 0;
+	char ip[32];
+
+	remove_all();
+	p = open_pair(&pass);
+	b = object_of(&p);
+	begin(&p);
+	for (int i = 0; i < PODS; i++) {
+		snprintf(ip, sizeof(ip), "10.1.0.%d", i + 1);
+		set_endpoint(&p, i, ip, 0, 0, true);
+	}
+	commit(&p, true);
+	ok_checks("many endpoints come at once");
+	for (int i = 0; i < PODS; i++) {
+		quick += sluice_bpf_is_quick(b, pods[i]);
+		check(sluice_bpf_role(b, pods[i]) == SLUICE_BPF_ROLE_POD, "%d has no programs", i);
+	}
+	ok_checks("all have their programs");
+	is_u64(quick, b->tcx ? PODS : 0, "with tcx: by clsact first");
+	close_pair(&p);
+	p = open_pair(&drop);
+	b = object_of(&p);
+	begin(&p);
+	for (int i = 0; i < PODS; i++) {
+		snprintf(ip, sizeof(ip), "10.1.0.%d", i + 1);
+		set_endpoint(&p, i, ip, 0, 0, true);
+	}
+	commit(&p, true);
+	for (int i = 0; i < PODS; i++)
+		check(!sluice_dataplane_bpf_tick(p.dp[1], NULL), "tick");
+	for (int i = 0; i < PODS; i++) {
+		check(!sluice_bpf_is_quick(b, pods[i]), "%d is still by clsact", i);
+		check(sluice_bpf_role(b, pods[i]) == SLUICE_BPF_ROLE_POD, "%d has no programs", i);
+		if (b->tcx)
+			check(link_prog(b, link_name(pods[i], "out"), NULL) ==
+				      b->prog_ids[SLUICE_BPF_PROG_TO_POD],
+			      "%d has another program", i);
+	}
+	ok_checks("after a restart with another build they are attached well, too");
 	close_pair(&p);
 }
 
@@ -1484,6 +1567,7 @@ static void test_real(void)
 {
 	struct sluice_bpf_options o = { .budget = BUDGET, .cgroup = cgroup };
 	struct sluice_bpf b;
+	struct elf elf;
 	double began;
 	int ret;
 	SLUICE_ERR(err);
@@ -1495,9 +1579,22 @@ static void test_real(void)
 	if (ret)
 		return;
 	diag("loaded in %.3f s", seconds() - began);
-	ret = sluice_bpf_attach(&b, pods[0], SLUICE_BPF_ROLE_POD, &err);
+	ret = sluice_bpf_attach(&b, pods[0], SLUICE_BPF_ROLE_POD, false, &err);
 	ok(!ret, "and attaches");
 	sluice_bpf_close(&b);
+
+	/* Another build with the same programs: some bytes behind the file's end. Its timer runs already. */
+	elf = read_elf("../../bpf/sluice.bpf.o");
+	o.elf_size = elf.size + 8;
+	o.elf = calloc(1, o.elf_size);
+	memcpy((void *)o.elf, elf.bytes, elf.size);
+	ret = sluice_bpf_open(&b, &o, &err);
+	ok(!ret && b.replaced, "another build of it takes over, the sweeper's timer included: %s",
+	   sluice_err_msg(&err));
+	if (!ret)
+		sluice_bpf_close(&b);
+	free((void *)o.elf);
+	free(elf.bytes);
 }
 
 int main(void)
@@ -1526,6 +1623,8 @@ int main(void)
 	test_bad_pins();
 	test_growth();
 	test_endpoint_gone();
+	test_attach();
+	test_haste();
 	test_random();
 	test_kill();
 	test_speed();
