@@ -46,6 +46,11 @@ enum sluice_from {
 #define SLUICE_STEP_FORWARD -15 /* it may pass: translate, hand on */
 #define SLUICE_STEP_REJECT -16 /* answer and drop, with the reason in the context */
 #define SLUICE_STEP_GENERAL -17 /* take the general way */
+#define SLUICE_STEP_UNKNOWN -18 /* the same, as a first packet; the context says what is in it */
+
+/* How a packet comes to the general way. */
+#define SLUICE_WAY_EGRESS 0x01 /* on its way out to a pod, sent by the stack */
+#define SLUICE_WAY_UNKNOWN 0x02 /* plain, and of no known connection: x->pkt says what is in it */
 
 /* Where a packet goes on, beside SLUICE_BPF_SIDE_*; all zero: the stack, as it is. */
 struct sluice_route {

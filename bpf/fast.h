@@ -20,6 +20,12 @@
 #define SLUICE_PLAIN6_UDP 48
 #define SLUICE_PLAIN6_TCP 60
 
+/*
+ * What "from" is for the first packet of a connection that the general way has just made: nothing is left to be
+ * decided, and it is not counted as a hit.
+ */
+#define SLUICE_FROM_FIRST 0x100
+
 /* What an attempt knows of its packet, beside the headers. */
 struct sluice_fast {
 	struct sluice_plain pl;
@@ -39,6 +45,8 @@ static __always_inline bool sluice_is_settled(const struct sluice_bpf_control *c
 
 	if (bits & (SLUICE_BPF_DENIED | SLUICE_BPF_DYING))
 		return false;
+	if (from == SLUICE_FROM_FIRST)
+		return true;
 	if (from == SLUICE_FROM_POD ? side != sluice_side_of(SLUICE_BPF_SIDE_POD, ifindex) :
 				      side >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD)
 		return false;
@@ -51,14 +59,58 @@ static __always_inline bool sluice_is_settled(const struct sluice_bpf_control *c
 	return !(bits & SLUICE_BPF_SERVICE) || c->backend_epoch == SLUICE_ONCE(ctl->backend_epoch);
 }
 
-static __always_inline void sluice_take_in(struct sluice_bpf_conn *c, const struct sluice_fast *f)
+static __always_inline void sluice_take_in(struct sluice_bpf_conn *c, const struct sluice_fast *f,
+					   __u32 from)
 {
 	if (c->last_seen != f->now)
 		c->last_seen = f->now;
 	c->packets[f->dir]++;
 	c->bytes[f->dir] += f->wire;
-	if (f->pl.proto == SLUICE_PROTO_TCP)
+	if (f->pl.proto == SLUICE_PROTO_TCP && from != SLUICE_FROM_FIRST)
 		sluice_tcp_record(&c->tcp[f->dir], &f->pl.l4);
+}
+
+/*
+ * A plain packet of no known connection: the general way need not read it again. Returns UNKNOWN, or GENERAL.
+ */
+static __always_inline int sluice_fast_unknown(struct sluice_ctx *x, const struct sluice_plain *pl,
+					       __u16 l4_off)
+{
+	x->pkt.tuple.pad = 0;
+	x->pkt.tuple.sport = pl->sport;
+	x->pkt.tuple.dport = pl->dport;
+	x->pkt.tuple.proto = pl->proto;
+	x->pkt.port = sluice_ntohs(pl->dport);
+	x->pkt.flags = SLUICE_PACKET_PORTS;
+	x->pkt.ttl = pl->ttl;
+	x->pkt.l4_off = l4_off;
+	x->pkt.l4 = pl->l4;
+	x->pkt.l4.wscale = 0;
+	if (pl->proto != SLUICE_PROTO_TCP)
+		x->pkt.l4.flags = 0;
+	return SLUICE_STEP_UNKNOWN;
+}
+
+SLUICE_GLOBAL int sluice_fast_unknown4(const struct sluice_plain *pl,
+				       const struct sluice_bpf_key4 *k)
+{
+	struct sluice_ctx *x = sluice_context();
+
+	if (!pl || !k || !x)
+		return SLUICE_STEP_GENERAL;
+	sluice_tuple_of4(&x->pkt.tuple, k);
+	return sluice_fast_unknown(x, pl, 20);
+}
+
+SLUICE_GLOBAL int sluice_fast_unknown6(const struct sluice_plain *pl,
+				       const struct sluice_bpf_key6 *k)
+{
+	struct sluice_ctx *x = sluice_context();
+
+	if (!pl || !k || !x)
+		return SLUICE_STEP_GENERAL;
+	sluice_tuple_of6(&x->pkt.tuple, k);
+	return sluice_fast_unknown(x, pl, 40);
 }
 
 /* Is there a route that was asked for lately, and does the packet fit through it? It is in the context then. */
@@ -100,25 +152,27 @@ SLUICE_GLOBAL int sluice_fast_route6(struct __sk_buff *skb, const struct sluice_
 }
 
 /* By the route in the context, which nobody else has written since it was found. */
-SLUICE_GLOBAL int sluice_fast_uplink(void)
+SLUICE_GLOBAL int sluice_fast_uplink(__u32 from)
 {
 	struct sluice_ctx *x = sluice_context();
 	struct bpf_redir_neigh next;
 
 	if (!x)
 		return TC_ACT_SHOT;
-	SLUICE_COUNT(hits);
+	if (from != SLUICE_FROM_FIRST)
+		SLUICE_COUNT(hits);
 	SLUICE_COUNT(fast_uplink);
 	next = x->route.next;
 	return (int)bpf_redirect_neigh(x->route.ifindex, &next, sizeof(next), 0);
 }
 
-static __always_inline int sluice_fast_pod(__u32 exit)
+static __always_inline int sluice_fast_pod(__u32 exit, __u32 from)
 {
 	struct sluice_bpf_stats *s = sluice_stats();
 
 	if (s) {
-		s->hits++;
+		if (from != SLUICE_FROM_FIRST)
+			s->hits++;
 		s->fast_pod++;
 	}
 	return (int)bpf_redirect_peer(exit & SLUICE_BPF_SIDE_IFINDEX, 0);
@@ -131,7 +185,7 @@ static __always_inline void sluice_fast_check(struct __sk_buff *skb, __u32 off, 
 			    proto == SLUICE_PROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
 }
 
-/* from: POD or OUTSIDE. GENERAL: nothing has happened. */
+/* from: POD, OUTSIDE, or FIRST. GENERAL, UNKNOWN: nothing has happened to it. */
 SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
@@ -173,10 +227,10 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 		return SLUICE_STEP_GENERAL;
 	f.dir = sluice_chain4(&k, SLUICE_ONCE(*head), &c).ref;
 	if (!f.dir)
-		return SLUICE_STEP_GENERAL;
+		return sluice_fast_unknown4(&f.pl, &k);
 	f.dir = sluice_bpf_ref_dir(f.dir);
 	f.now = sluice_bpf_ticks();
-	if (!sluice_is_settled(ctl, &c->c, &f, from, skb->ifindex))
+	if (from != SLUICE_FROM_FIRST && !sluice_is_settled(ctl, &c->c, &f, from, skb->ifindex))
 		return SLUICE_STEP_GENERAL;
 
 	/* How it leaves: the inverse of the other direction's tuple. */
@@ -194,7 +248,7 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 		return SLUICE_STEP_GENERAL;
 	}
 
-	sluice_take_in(&c->c, &f);
+	sluice_take_in(&c->c, &f, from);
 	sum = SLUICE_HOP_DELTA4;
 	p[8] = f.pl.ttl - 1;
 	if (SLUICE_ONCE(c->c.bits) & SLUICE_BPF_NAT) {
@@ -222,8 +276,8 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 		sluice_copy(p + 10, &check, 2);
 	}
 	if (SLUICE_LIKELY(exit >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD))
-		return sluice_fast_pod(exit);
-	return sluice_fast_uplink();
+		return sluice_fast_pod(exit, from);
+	return sluice_fast_uplink(from);
 }
 
 SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
@@ -266,10 +320,10 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 		return SLUICE_STEP_GENERAL;
 	f.dir = sluice_chain6(&k, SLUICE_ONCE(*head), &c).ref;
 	if (!f.dir)
-		return SLUICE_STEP_GENERAL;
+		return sluice_fast_unknown6(&f.pl, &k);
 	f.dir = sluice_bpf_ref_dir(f.dir);
 	f.now = sluice_bpf_ticks();
-	if (!sluice_is_settled(ctl, &c->c, &f, from, skb->ifindex))
+	if (from != SLUICE_FROM_FIRST && !sluice_is_settled(ctl, &c->c, &f, from, skb->ifindex))
 		return SLUICE_STEP_GENERAL;
 
 	to = &c->key[!f.dir];
@@ -284,7 +338,7 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 		return SLUICE_STEP_GENERAL;
 	}
 
-	sluice_take_in(&c->c, &f);
+	sluice_take_in(&c->c, &f, from);
 	sum = SLUICE_HOP_DELTA6;
 	p[7] = f.pl.ttl - 1;
 	if (SLUICE_ONCE(c->c.bits) & SLUICE_BPF_NAT) {
@@ -305,8 +359,8 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 	}
 	bpf_csum_update(skb, sum); /* of a card; see translate.h */
 	if (SLUICE_LIKELY(exit >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD))
-		return sluice_fast_pod(exit);
-	return sluice_fast_uplink();
+		return sluice_fast_pod(exit, from);
+	return sluice_fast_uplink(from);
 }
 
 #endif

@@ -19,6 +19,7 @@
 #include "bpf/context.h"
 #include "bpf/decide.h"
 #include "bpf/deliver.h"
+#include "bpf/fast.h"
 #include "bpf/icmp.h"
 #include "bpf/reject.h"
 #include "bpf/translate.h"
@@ -341,27 +342,12 @@ static __always_inline int sluice_stay(const struct sluice_bpf_control *ctl, str
 	return TC_ACT_OK;
 }
 
-/* Any IP packet. from: enum sluice_from; egress: the stack sends it to a pod. */
-SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
+/* Reads a packet into the context. FIRST, which may change yet, or a program's return value: it is done with. */
+static __always_inline int sluice_read(struct __sk_buff *skb, const struct sluice_bpf_control *ctl,
+				       struct sluice_ctx *x)
 {
-	struct sluice_bpf_control *ctl = sluice_control();
-	struct sluice_ctx *x = sluice_context();
-	int step = SLUICE_STEP_FIRST;
-	__u32 n;
+	__u32 n = x->wire;
 
-	if (!x || !ctl)
-		return TC_ACT_SHOT;
-	x->family = skb->protocol == sluice_htons(ETH_P_IP) ? SLUICE_IPV4 : SLUICE_IPV6;
-	x->from = (__u8)from;
-	x->egress = (__u8)egress;
-	x->ifindex = skb->ifindex;
-	x->now = sluice_bpf_ticks();
-	x->ref = 0;
-	x->dir = 0;
-	if (skb->len <= SLUICE_FRAME)
-		return sluice_drop(SLUICE_REASON_MALFORMED);
-	x->wire = skb->len - SLUICE_FRAME;
-	n = x->wire;
 	if (n > SLUICE_WINDOW)
 		n = SLUICE_WINDOW;
 	/* From 1 to the window, in words that 6.1's verifier understands. */
@@ -372,7 +358,7 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
 	x->pkt.flags = 0; /* of a fragment the parser says none: they would be those of the packet before */
 	switch (sluice_parse(x)) {
 	case SLUICE_PARSE_OK:
-		break;
+		return SLUICE_STEP_FIRST;
 	case SLUICE_PARSE_FRAGMENT:
 		SLUICE_COUNT(fragments);
 		return sluice_unseen(ctl, x, SLUICE_REASON_FRAGMENT);
@@ -382,13 +368,38 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
 		return sluice_drop(SLUICE_REASON_UNSUPPORTED);
 	case SLUICE_PARSE_BAD_CHECKSUM:
 		return sluice_drop(SLUICE_REASON_BAD_CHECKSUM);
-	default:
-		return sluice_drop(SLUICE_REASON_MALFORMED);
 	}
+	return sluice_drop(SLUICE_REASON_MALFORMED);
+}
 
-	if (x->pkt.flags & SLUICE_PACKET_ICMP_ERROR)
-		return sluice_icmp_error(skb, x);
-	if (sluice_find(x, &x->pkt.tuple))
+/* Any IP packet. from: enum sluice_from; way: SLUICE_WAY_* */
+SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 way)
+{
+	struct sluice_bpf_control *ctl = sluice_control();
+	struct sluice_ctx *x = sluice_context();
+	int step = SLUICE_STEP_FIRST;
+
+	if (!x || !ctl)
+		return TC_ACT_SHOT;
+	x->family = skb->protocol == sluice_htons(ETH_P_IP) ? SLUICE_IPV4 : SLUICE_IPV6;
+	x->from = (__u8)from;
+	x->egress = way & SLUICE_WAY_EGRESS;
+	x->ifindex = skb->ifindex;
+	x->now = sluice_bpf_ticks();
+	x->ref = 0;
+	x->dir = 0;
+	if (skb->len <= SLUICE_FRAME)
+		return sluice_drop(SLUICE_REASON_MALFORMED);
+	x->wire = skb->len - SLUICE_FRAME;
+	if (!(way & SLUICE_WAY_UNKNOWN)) {
+		step = sluice_read(skb, ctl, x);
+		if (step != SLUICE_STEP_FIRST)
+			return step;
+		if (x->pkt.flags & SLUICE_PACKET_ICMP_ERROR)
+			return sluice_icmp_error(skb, x);
+		sluice_find(x, &x->pkt.tuple);
+	}
+	if (x->ref)
 		step = sluice_known(skb, x);
 	else if (sluice_stays_on_link(x))
 		return sluice_stay(ctl, x);
@@ -411,9 +422,15 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
 		step = sluice_open(x);
 	if (step == SLUICE_STEP_REJECT)
 		return sluice_reject(skb, x);
-	if (step == SLUICE_STEP_FORWARD)
-		return sluice_forward(skb, x);
-	return step;
+	if (step != SLUICE_STEP_FORWARD)
+		return step;
+	if (way & SLUICE_WAY_UNKNOWN) {
+		step = x->family == SLUICE_IPV4 ? sluice_fast4(skb, SLUICE_FROM_FIRST) :
+						  sluice_fast6(skb, SLUICE_FROM_FIRST);
+		if (step >= 0)
+			return step;
+	}
+	return sluice_forward(skb, x);
 }
 
 #endif

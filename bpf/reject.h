@@ -134,7 +134,8 @@ SLUICE_GLOBAL int sluice_reject4(struct __sk_buff *skb, struct sluice_ctx *x)
 		return TC_ACT_SHOT;
 	tcp = x->pkt.tuple.proto == SLUICE_PROTO_TCP;
 	udp = x->pkt.tuple.proto == SLUICE_PROTO_UDP;
-	memcpy(quote, x->window, sizeof(quote));
+	if (!tcp && bpf_skb_load_bytes(skb, SLUICE_FRAME, quote, sizeof(quote)))
+		return TC_ACT_SHOT;
 	if (tcp || udp)
 		partial = sluice_sum_is_partial(skb, SLUICE_FRAME + sizeof(ip) +
 							     (tcp ? SLUICE_OFF_TCP_CHECK :
@@ -186,7 +187,8 @@ SLUICE_GLOBAL int sluice_reject6(struct __sk_buff *skb, struct sluice_ctx *x)
 		return TC_ACT_SHOT;
 	tcp = x->pkt.tuple.proto == SLUICE_PROTO_TCP;
 	udp = x->pkt.tuple.proto == SLUICE_PROTO_UDP;
-	memcpy(quote, x->window, sizeof(quote));
+	if (!tcp && bpf_skb_load_bytes(skb, SLUICE_FRAME, quote, sizeof(quote)))
+		return TC_ACT_SHOT;
 	if (tcp || udp)
 		partial = sluice_sum_is_partial(skb, SLUICE_FRAME + sizeof(ip) +
 							     (tcp ? SLUICE_OFF_TCP_CHECK :

@@ -37,7 +37,9 @@ static __always_inline int sluice_ingress(struct __sk_buff *skb, __u32 from)
 		step = sluice_fast6(skb, from);
 	else
 		return TC_ACT_OK; /* ARP; nothing else leaves a pod's link */
-	return step == SLUICE_STEP_GENERAL ? sluice_path(skb, from, 0) : step;
+	if (step >= 0)
+		return step;
+	return sluice_path(skb, from, step == SLUICE_STEP_UNKNOWN ? SLUICE_WAY_UNKNOWN : 0);
 }
 
 /* Ingress of the host side of a pod's interface. */
@@ -64,7 +66,8 @@ SEC("tc") int sluice_to_pod(struct __sk_buff *skb)
 	}
 	if (skb->protocol != sluice_htons(ETH_P_IP) && skb->protocol != sluice_htons(ETH_P_IPV6))
 		return TC_ACT_OK;
-	return sluice_path(skb, skb->ingress_ifindex ? SLUICE_FROM_OUTSIDE : SLUICE_FROM_NODE, 1);
+	return sluice_path(skb, skb->ingress_ifindex ? SLUICE_FROM_OUTSIDE : SLUICE_FROM_NODE,
+			   SLUICE_WAY_EGRESS);
 }
 
 /* Run once, after loading: starts the sweeper. 0, or a negative errno. */

@@ -55,9 +55,10 @@ static __always_inline __u16 sluice_csum_apply(__u16 check, __u32 delta)
 static __always_inline __u32 sluice_nat_port_delta(__be16 from_sport, __be16 from_dport,
 						   __be16 to_sport, __be16 to_dport)
 {
-	__u64 sum = (__u64)(__u32) ~(__u32)(__force __u16)from_sport + (__force __u16)to_sport;
+	__u32 sport = ~(__u32)(__force __u16)from_sport, dport = ~(__u32)(__force __u16)from_dport;
+	__u64 sum = (__u64)sport + (__force __u16)to_sport;
 
-	sum += (__u64)(__u32) ~(__u32)(__force __u16)from_dport + (__force __u16)to_dport;
+	sum += (__u64)dport + (__force __u16)to_dport;
 	return sluice_csum_carry(sum);
 }
 
@@ -67,8 +68,11 @@ static __always_inline __u64 sluice_nat_addr_sum(const __be32 *from, const __be3
 	__u64 sum = 0;
 	__u32 i;
 
-	for (i = 0; i < 4 && i < n; i++)
-		sum += (__u64)(__u32) ~(__force __u32)from[i] + (__force __u32)to[i];
+	for (i = 0; i < 4 && i < n; i++) {
+		__u32 old = ~(__force __u32)from[i];
+
+		sum += (__u64)old + (__force __u32)to[i];
+	}
 	return sum;
 }
 

@@ -359,8 +359,10 @@ static void bed_interfaces(void)
 	must("ip neigh add 2001:db8::ff lladdr 02:00:00:00:00:fe dev uplink");
 }
 
-static void bed_load(const char *path)
+/* only: the one program that is needed; NULL: all. */
+static void bed_load(const char *path, const char *only)
 {
+	struct bpf_program *p;
 	struct bpf_map *map;
 	uint32_t i, one = 1;
 
@@ -371,6 +373,8 @@ static void bed_load(const char *path)
 		printf("Bail out! %s: %s\n", path, strerror(errno));
 		exit(1);
 	}
+	bpf_object__for_each_program(p, bed.object)
+		bpf_program__set_autoload(p, !only || !strcmp(bpf_program__name(p), only));
 	bpf_object__for_each_map(map, bed.object) if (!strncmp(bpf_map__name(map), "buckets", 7))
 		bpf_map__set_max_entries(map, BED_BUCKETS / SLUICE_BPF_HEADS);
 	if (bpf_object__load(bed.object)) {

@@ -128,7 +128,7 @@ int main(int argc, char **argv)
 	must("ip netns add cost-a && ip netns add cost-b");
 	must("ip link set dev pod-a-peer netns cost-a && ip link set dev pod-b-peer netns cost-b");
 	must("ip -n cost-a link set dev pod-a-peer up && ip -n cost-b link set dev pod-b-peer up");
-	bed_load(argv[1]);
+	bed_load(argv[1], "sluice_pod");
 	set_number("addrs", A4, ifindex[IF_A]);
 	set_number("addrs", A6, ifindex[IF_A]);
 	set_number("addrs", B4, ifindex[IF_B]);

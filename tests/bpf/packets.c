@@ -633,7 +633,7 @@ int main(int argc, char **argv)
 	}
 	tap_seed();
 	bed_interfaces();
-	bed_load(argv[1]);
+	bed_load(argv[1], NULL);
 	set_deny(SLOT_DENY);
 	set_up();
 	for (i = 0; i < 2; i++) {
