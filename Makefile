@@ -24,6 +24,7 @@ build: deps ## BPF programs, sluiced, sluicectl, sluice-cni, the module for Debi
 tests: build ## the programs of the tests, without running them
 	$(MAKE) -C tests/fuzz
 	$(MAKE) -C tests/unit
+	$(MAKE) -C tests/bpf_answer
 	$(MAKE) -C tests/loader
 	$(MAKE) -C tests/integration
 	$(MAKE) -C bench/tools

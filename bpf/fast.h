@@ -61,43 +61,74 @@ static __always_inline void sluice_take_in(struct sluice_bpf_conn *c, const stru
 		sluice_tcp_record(&c->tcp[f->dir], &f->pl.l4);
 }
 
-/* Does the packet fit through the way out, and how does it go on? The value of conn.side; 0: not from here. */
-static __always_inline __u32 sluice_fast_exit(struct __sk_buff *skb, const struct sluice_fast *f,
-					      __u32 value, const struct sluice_route_key *k,
-					      __u32 headers, struct sluice_route *route)
+/* Is there a route that was asked for lately, and does the packet fit through it? It is in the context then. */
+static __always_inline int sluice_fast_route(struct __sk_buff *skb,
+					     const struct sluice_route_key *k, __u32 wire,
+					     __u32 headers)
 {
-	struct sluice_route *kept;
+	struct sluice_route *kept = bpf_map_lookup_elem(&routes, k);
+	struct sluice_ctx *x = sluice_context();
 
-	switch (value >> SLUICE_BPF_SIDE_SHIFT) {
-	case SLUICE_BPF_SIDE_POD:
-		return sluice_pod_fits(skb, value & SLUICE_BPF_SIDE_IFINDEX) == SLUICE_FITS ?
-			       value :
-			       0;
-	case SLUICE_BPF_SIDE_ROUTE:
-		kept = bpf_map_lookup_elem(&routes, k);
-		if (!kept || (__s32)(kept->expires - f->now) <= 0 ||
-		    sluice_too_big(skb, f->wire, headers, kept->mtu))
-			return 0;
-		*route = *kept;
-		return value;
-	}
-	return 0;
+	if (!x || !kept || (__s32)(kept->expires - sluice_bpf_ticks()) <= 0 ||
+	    sluice_too_big(skb, wire, headers, kept->mtu))
+		return 0;
+	x->route = *kept;
+	return 1;
 }
 
-static __always_inline int sluice_fast_send(__u32 exit, struct sluice_route *route)
+/* Apart, so that what goes to a pod does not pay for the stack. addrs: of the destination and the source. */
+SLUICE_GLOBAL int sluice_fast_route4(struct __sk_buff *skb, __u64 addrs, __u32 wire, __u32 headers)
+{
+	struct sluice_route_key k SLUICE_ALIGNED = { .family = SLUICE_IPV4 };
+
+	k.src.w[0] = (__be32)addrs;
+	k.dst.w[0] = (__be32)(addrs >> 32);
+	return sluice_fast_route(skb, &k, wire, headers);
+}
+
+/* reply: the tuple of the other direction */
+SLUICE_GLOBAL int sluice_fast_route6(struct __sk_buff *skb, const struct sluice_bpf_key6 *reply,
+				     __u32 wire, __u32 headers)
+{
+	struct sluice_route_key k SLUICE_ALIGNED = { .family = SLUICE_IPV6 };
+
+	if (!reply)
+		return 0;
+	sluice_copy(&k.src, reply->dst, 16);
+	sluice_copy(&k.dst, reply->src, 16);
+	return sluice_fast_route(skb, &k, wire, headers);
+}
+
+/* By the route in the context, which nobody else has written since it was found. */
+SLUICE_GLOBAL int sluice_fast_uplink(void)
+{
+	struct sluice_ctx *x = sluice_context();
+	struct bpf_redir_neigh next;
+
+	if (!x)
+		return TC_ACT_SHOT;
+	SLUICE_COUNT(hits);
+	SLUICE_COUNT(fast_uplink);
+	next = x->route.next;
+	return (int)bpf_redirect_neigh(x->route.ifindex, &next, sizeof(next), 0);
+}
+
+static __always_inline int sluice_fast_pod(__u32 exit)
 {
 	struct sluice_bpf_stats *s = sluice_stats();
 
-	if (s)
+	if (s) {
 		s->hits++;
-	if (SLUICE_LIKELY(exit >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD)) {
-		if (s)
-			s->fast_pod++;
-		return (int)bpf_redirect_peer(exit & SLUICE_BPF_SIDE_IFINDEX, 0);
+		s->fast_pod++;
 	}
-	if (s)
-		s->fast_uplink++;
-	return (int)bpf_redirect_neigh(route->ifindex, &route->next, sizeof(route->next), 0);
+	return (int)bpf_redirect_peer(exit & SLUICE_BPF_SIDE_IFINDEX, 0);
+}
+
+static __always_inline void sluice_fast_check(struct __sk_buff *skb, __u32 off, __u32 addr,
+					      __u32 port, __u8 proto)
+{
+	sluice_update_check(skb, off, addr, port,
+			    proto == SLUICE_PROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
 }
 
 /* from: POD or OUTSIDE. GENERAL: nothing has happened. */
@@ -105,13 +136,13 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
 	void *end = (void *)(long)skb->data_end;
-	struct sluice_bpf_key4 k SLUICE_ALIGNED, to SLUICE_ALIGNED;
-	struct sluice_route_key rk SLUICE_ALIGNED;
+	struct sluice_bpf_key4 k SLUICE_ALIGNED;
+	const struct sluice_bpf_key4 *to;
 	struct sluice_bpf_conn4 *c;
-	struct sluice_route route;
 	struct sluice_fast f;
-	__u32 *head, exit, hop, off;
-	bool plain, nat;
+	__u32 *head, exit, sum, off;
+	__u16 check;
+	bool plain;
 	__u8 *p;
 
 	p = (void *)(long)skb->data + SLUICE_FRAME;
@@ -149,58 +180,62 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 		return SLUICE_STEP_GENERAL;
 
 	/* How it leaves: the inverse of the other direction's tuple. */
-	to = c->key[!f.dir];
-	memset(&rk, 0, sizeof(rk));
-	rk.src.w[0] = to.dst;
-	rk.dst.w[0] = to.src;
-	rk.family = SLUICE_IPV4;
-	exit = sluice_fast_exit(
-		skb, &f, SLUICE_ONCE(c->c.side[!f.dir]), &rk,
-		f.pl.proto == SLUICE_PROTO_TCP ? f.wire - f.pl.l4.len : SLUICE_PLAIN4_UDP, &route);
-	if (!exit)
+	to = &c->key[!f.dir];
+	exit = SLUICE_ONCE(c->c.side[!f.dir]);
+	if (SLUICE_LIKELY(exit >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD)) {
+		if (sluice_pod_fits(skb, exit & SLUICE_BPF_SIDE_IFINDEX) != SLUICE_FITS)
+			return SLUICE_STEP_GENERAL;
+	} else if (exit >> SLUICE_BPF_SIDE_SHIFT != SLUICE_BPF_SIDE_ROUTE ||
+		   !sluice_fast_route4(skb,
+				       (__u64)(__force __u32)to->src << 32 | (__force __u32)to->dst,
+				       f.wire,
+				       f.pl.proto == SLUICE_PROTO_TCP ? f.wire - f.pl.l4.len :
+									SLUICE_PLAIN4_UDP)) {
 		return SLUICE_STEP_GENERAL;
+	}
 
-	nat = SLUICE_ONCE(c->c.bits) & SLUICE_BPF_NAT;
 	sluice_take_in(&c->c, &f);
-	hop = sluice_hop_delta4(f.pl.ttl, f.pl.proto);
+	sum = SLUICE_HOP_DELTA4;
 	p[8] = f.pl.ttl - 1;
-	if (nat) {
-		__u32 addr, port;
-		__u16 check;
+	if (SLUICE_ONCE(c->c.bits) & SLUICE_BPF_NAT) {
+		__be32 src = to->dst, dst = to->src;
+		__be16 sport = to->dport, dport = to->sport;
+		__u32 addr = sluice_csum_carry(sluice_nat_addr_sum(&k.src, &src, 1) +
+					       sluice_nat_addr_sum(&k.dst, &dst, 1));
 
-		addr = sluice_csum_replace(0, (__force __u32)k.src, (__force __u32)to.dst);
-		addr = sluice_csum_replace(addr, (__force __u32)k.dst, (__force __u32)to.src);
-		port = sluice_nat_port_delta(k.sport, k.dport, to.dport, to.sport);
+		sum = sluice_csum_add(addr, sum);
+		sluice_copy(p + 12, &src, 4);
+		sluice_copy(p + 16, &dst, 4);
+		sluice_copy(p + 20, &sport, 2);
+		sluice_copy(p + 22, &dport, 2);
 		sluice_copy(&check, p + 10, 2);
-		check = sluice_csum_apply(check, sluice_csum_add(addr, hop));
+		check = sluice_csum_apply(check, sum);
 		sluice_copy(p + 10, &check, 2);
-		sluice_copy(p + 12, &to.dst, 4);
-		sluice_copy(p + 16, &to.src, 4);
-		sluice_copy(p + 20, &to.dport, 2);
-		sluice_copy(p + 22, &to.sport, 2);
-		sluice_update_check(skb, off, addr, port,
-				    f.pl.proto == SLUICE_PROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
+		sluice_fast_check(skb, off, addr,
+				  (k.sport ^ sport) | (k.dport ^ dport) ?
+					  sluice_nat_port_delta(k.sport, k.dport, sport, dport) :
+					  0,
+				  f.pl.proto);
 	} else {
-		__u16 check;
-
 		sluice_copy(&check, p + 10, 2);
-		check = sluice_csum_apply(check, hop);
+		check = sluice_csum_apply(check, sum);
 		sluice_copy(p + 10, &check, 2);
 	}
-	return sluice_fast_send(exit, &route);
+	if (SLUICE_LIKELY(exit >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD))
+		return sluice_fast_pod(exit);
+	return sluice_fast_uplink();
 }
 
 SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
 	void *end = (void *)(long)skb->data_end;
-	struct sluice_bpf_key6 k SLUICE_ALIGNED, to SLUICE_ALIGNED;
-	struct sluice_route_key rk SLUICE_ALIGNED;
+	struct sluice_bpf_key6 k SLUICE_ALIGNED;
+	const struct sluice_bpf_key6 *to;
 	struct sluice_bpf_conn6 *c;
-	struct sluice_route route;
 	struct sluice_fast f;
-	__u32 *head, exit, off, sum, i;
-	bool plain, nat;
+	__u32 *head, exit, off, sum;
+	bool plain;
 	__u8 *p;
 
 	p = (void *)(long)skb->data + SLUICE_FRAME;
@@ -237,40 +272,41 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 	if (!sluice_is_settled(ctl, &c->c, &f, from, skb->ifindex))
 		return SLUICE_STEP_GENERAL;
 
-	to = c->key[!f.dir];
-	sluice_copy(&rk.src, to.dst, 16);
-	sluice_copy(&rk.dst, to.src, 16);
-	rk.family = SLUICE_IPV6;
-	exit = sluice_fast_exit(
-		skb, &f, SLUICE_ONCE(c->c.side[!f.dir]), &rk,
-		f.pl.proto == SLUICE_PROTO_TCP ? f.wire - f.pl.l4.len : SLUICE_PLAIN6_UDP, &route);
-	if (!exit)
+	to = &c->key[!f.dir];
+	exit = SLUICE_ONCE(c->c.side[!f.dir]);
+	if (SLUICE_LIKELY(exit >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD)) {
+		if (sluice_pod_fits(skb, exit & SLUICE_BPF_SIDE_IFINDEX) != SLUICE_FITS)
+			return SLUICE_STEP_GENERAL;
+	} else if (exit >> SLUICE_BPF_SIDE_SHIFT != SLUICE_BPF_SIDE_ROUTE ||
+		   !sluice_fast_route6(skb, to, f.wire,
+				       f.pl.proto == SLUICE_PROTO_TCP ? f.wire - f.pl.l4.len :
+									SLUICE_PLAIN6_UDP)) {
 		return SLUICE_STEP_GENERAL;
+	}
 
-	nat = SLUICE_ONCE(c->c.bits) & SLUICE_BPF_NAT;
 	sluice_take_in(&c->c, &f);
-	sum = sluice_hop_delta6(f.pl.ttl);
+	sum = SLUICE_HOP_DELTA6;
 	p[7] = f.pl.ttl - 1;
-	if (nat) {
-		__u32 addr = 0, port;
+	if (SLUICE_ONCE(c->c.bits) & SLUICE_BPF_NAT) {
+		__be16 sport = to->dport, dport = to->sport;
+		__u32 addr = sluice_csum_carry(sluice_nat_addr_sum(k.src, to->dst, 4) +
+					       sluice_nat_addr_sum(k.dst, to->src, 4));
 
-		for (i = 0; i < 4; i++) {
-			addr = sluice_csum_replace(addr, (__force __u32)k.src[i],
-						   (__force __u32)to.dst[i]);
-			addr = sluice_csum_replace(addr, (__force __u32)k.dst[i],
-						   (__force __u32)to.src[i]);
-		}
-		port = sluice_nat_port_delta(k.sport, k.dport, to.dport, to.sport);
-		sluice_copy(p + 8, to.dst, 16);
-		sluice_copy(p + 24, to.src, 16);
-		sluice_copy(p + 40, &to.dport, 2);
-		sluice_copy(p + 42, &to.sport, 2);
-		sluice_update_check(skb, off, addr, port,
-				    f.pl.proto == SLUICE_PROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
+		sluice_copy(p + 8, to->dst, 16);
+		sluice_copy(p + 24, to->src, 16);
+		sluice_copy(p + 40, &sport, 2);
+		sluice_copy(p + 42, &dport, 2);
+		sluice_fast_check(skb, off, addr,
+				  (k.sport ^ sport) | (k.dport ^ dport) ?
+					  sluice_nat_port_delta(k.sport, k.dport, sport, dport) :
+					  0,
+				  f.pl.proto);
 		sum = sluice_csum_add(sum, addr);
 	}
 	bpf_csum_update(skb, sum); /* of a card; see translate.h */
-	return sluice_fast_send(exit, &route);
+	if (SLUICE_LIKELY(exit >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD))
+		return sluice_fast_pod(exit);
+	return sluice_fast_uplink();
 }
 
 #endif

@@ -119,7 +119,7 @@ SLUICE_GLOBAL int sluice_icmp_error(struct __sk_buff *skb, struct sluice_ctx *x)
 	if (nat)
 		sluice_rewrite_error(skb, x);
 	if (x->exit >> SLUICE_BPF_SIDE_SHIFT != SLUICE_BPF_SIDE_STACK)
-		sluice_take_hop(skb, x->family, x->pkt.ttl, x->pkt.tuple.proto);
+		sluice_take_hop(skb, x->family, x->pkt.ttl);
 	return sluice_send(skb, x);
 }
 

@@ -300,7 +300,7 @@ SLUICE_GLOBAL int sluice_forward(struct __sk_buff *skb, struct sluice_ctx *x)
 			return sluice_drop((__u32)reason);
 	}
 	if (x->exit >> SLUICE_BPF_SIDE_SHIFT != SLUICE_BPF_SIDE_STACK)
-		sluice_take_hop(skb, x->family, x->pkt.ttl, x->pkt.tuple.proto);
+		sluice_take_hop(skb, x->family, x->pkt.ttl);
 	return sluice_send(skb, x);
 }
 
@@ -369,6 +369,7 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 egress)
 	n = ((n - 1) & (SLUICE_WINDOW - 1)) + 1;
 	if (bpf_skb_load_bytes(skb, SLUICE_FRAME, x->window, n))
 		return sluice_drop(SLUICE_REASON_MALFORMED);
+	x->pkt.flags = 0; /* of a fragment the parser says none: they would be those of the packet before */
 	switch (sluice_parse(x)) {
 	case SLUICE_PARSE_OK:
 		break;

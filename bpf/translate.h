@@ -31,20 +31,9 @@
 #define SLUICE_OFF_ICMP_CHECK 2
 #define SLUICE_OFF_ICMP_ID 4
 
-/*
- * What one hop less does to a sum. The hop is the first byte of its word in IPv4, the second in IPv6.
- */
-static __always_inline __u32 sluice_hop_delta4(__u8 ttl, __u8 proto)
-{
-	return sluice_csum_replace(0, (__force __u16)sluice_htons((__u16)(ttl << 8 | proto)),
-				   (__force __u16)sluice_htons((__u16)((ttl - 1) << 8 | proto)));
-}
-
-static __always_inline __u32 sluice_hop_delta6(__u8 hops)
-{
-	return sluice_csum_replace(0, (__force __u16)sluice_htons(hops),
-				   (__force __u16)sluice_htons((__u16)(hops - 1)));
-}
+/* What one hop less does to a sum: the hop is the first byte of its word in IPv4, the second in IPv6. */
+#define SLUICE_HOP_DELTA4 sluice_csum_replace(0, (__force __u16)sluice_htons(0x100), 0)
+#define SLUICE_HOP_DELTA6 sluice_csum_replace(0, (__force __u16)sluice_htons(1), 0)
 
 /*
  * Checks of TCP, UDP, ICMPv6 (pseudo) and ICMP. off: of the check, from the frame's start.
@@ -59,17 +48,16 @@ static __always_inline void sluice_update_check(struct __sk_buff *skb, __u32 off
 }
 
 /* Takes a hop from a packet about which nothing else changes. */
-static __always_inline void sluice_take_hop(struct __sk_buff *skb, __u8 family, __u8 ttl,
-					    __u8 proto)
+static __always_inline void sluice_take_hop(struct __sk_buff *skb, __u8 family, __u8 ttl)
 {
 	__u8 less = ttl - 1;
 
 	if (family == SLUICE_IPV4) {
 		bpf_skb_store_bytes(skb, SLUICE_OFF_IP4_TTL, &less, 1, 0);
-		bpf_l3_csum_replace(skb, SLUICE_OFF_IP4_CHECK, 0, sluice_hop_delta4(ttl, proto), 0);
+		bpf_l3_csum_replace(skb, SLUICE_OFF_IP4_CHECK, 0, SLUICE_HOP_DELTA4, 0);
 	} else {
 		bpf_skb_store_bytes(skb, SLUICE_OFF_IP6_HOPS, &less, 1, 0);
-		bpf_csum_update(skb, sluice_hop_delta6(ttl));
+		bpf_csum_update(skb, SLUICE_HOP_DELTA6);
 	}
 }
 

@@ -25,6 +25,13 @@ static __always_inline __u32 sluice_csum_add(__u32 a, __u32 b)
 	return a + (a < b);
 }
 
+/* The sum of up to 2^32 words, added up without their carries. */
+static __always_inline __u32 sluice_csum_carry(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (__u32)sum + (__u32)(sum >> 32);
+}
+
 /* from, to: words as they stand in the packet; 16-bit ones in the low half. */
 static __always_inline __u32 sluice_csum_replace(__u32 delta, __u32 from, __u32 to)
 {
@@ -48,9 +55,21 @@ static __always_inline __u16 sluice_csum_apply(__u16 check, __u32 delta)
 static __always_inline __u32 sluice_nat_port_delta(__be16 from_sport, __be16 from_dport,
 						   __be16 to_sport, __be16 to_dport)
 {
-	__u32 delta = sluice_csum_replace(0, (__force __u16)from_sport, (__force __u16)to_sport);
+	__u64 sum = (__u64)(__u32) ~(__u32)(__force __u16)from_sport + (__force __u16)to_sport;
 
-	return sluice_csum_replace(delta, (__force __u16)from_dport, (__force __u16)to_dport);
+	sum += (__u64)(__u32) ~(__u32)(__force __u16)from_dport + (__force __u16)to_dport;
+	return sluice_csum_carry(sum);
+}
+
+/* What a change of one address (or n words of it) does. */
+static __always_inline __u64 sluice_nat_addr_sum(const __be32 *from, const __be32 *to, __u32 n)
+{
+	__u64 sum = 0;
+	__u32 i;
+
+	for (i = 0; i < 4 && i < n; i++)
+		sum += (__u64)(__u32) ~(__force __u32)from[i] + (__force __u32)to[i];
+	return sum;
 }
 
 /* Deltas of a packet that looks like "from" and shall look like "to". Same family. */
@@ -58,15 +77,10 @@ static __always_inline void sluice_nat_delta(const struct sluice_tuple *from,
 					     const struct sluice_tuple *to,
 					     struct sluice_nat_delta *d)
 {
-	__u32 i, n = from->family == SLUICE_IPV4 ? 1 : 4;
+	__u32 n = from->family == SLUICE_IPV4 ? 1 : 4;
 
-	d->addr = 0;
-	for (i = 0; i < 4 && i < n; i++) {
-		d->addr = sluice_csum_replace(d->addr, (__force __u32)from->src.w[i],
-					      (__force __u32)to->src.w[i]);
-		d->addr = sluice_csum_replace(d->addr, (__force __u32)from->dst.w[i],
-					      (__force __u32)to->dst.w[i]);
-	}
+	d->addr = sluice_csum_carry(sluice_nat_addr_sum(from->src.w, to->src.w, n) +
+				    sluice_nat_addr_sum(from->dst.w, to->dst.w, n));
 	d->port = sluice_nat_port_delta(from->sport, from->dport, to->sport, to->dport);
 }
 

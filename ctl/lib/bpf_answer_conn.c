@@ -9,7 +9,7 @@ static const uint8_t families[2] = { SLUICE_IPV4, SLUICE_IPV6 };
 /* Ticks since a moment; one that another processor has stamped just now may lie a tick ahead. */
 static uint32_t ticks_since(uint32_t then, uint32_t now)
 {
-	return (int32_t)(now - then) > 0 || now - then == 0x80000000U ? now - then : 0;
+	return (int32_t)(now - then) > 0 ? now - then : 0;
 }
 
 void sluice_bpf_conn_view(const struct sluice_bpf_conn *c, const struct sluice_tuple tuple[2],
@@ -61,7 +61,7 @@ static bool copy_conn(const struct sluice_bpf_conn_table *t, const struct sluice
 	return (__atomic_load_n(&c->bits, __ATOMIC_RELAXED) & life) == SLUICE_BPF_LIVE &&
 	       __atomic_load_n(&c->created, __ATOMIC_RELAXED) == copy->c.created &&
 	       copy->c.state < SLUICE_STATE_COUNT &&
-	       ticks_since(copy->c.last_seen, now) < t->control->timeouts[copy->c.state];
+	       ticks_since(copy->c.last_seen, now) <= t->control->timeouts[copy->c.state];
 }
 
 /* Calls each() with every connection that the filter matches, until it returns non-zero. */

@@ -83,7 +83,12 @@ class Case:
 
     def service(self, number):
         ips = ["10.96.7.%d" % (number + 1), "fd00:96::7:%d" % (number + 1)]
-        name, namespace = "s%d" % number, self.random.choice(NAMESPACES)
+        namespace, pod, _ = self.random.choice(PODS)
+        name, labels = "s%d" % number, self.manifests["pod-%s-%s.yaml" % (namespace, pod)]["metadata"]["labels"]
+        # A pod's own labels, or some of them; now and then anybody's, which may be nobody's.
+        selector = {key: labels[key] for key in self.some(sorted(labels))} if labels else {}
+        if not selector or self.random.random() < 0.15:
+            selector = {"app": self.random.choice(LABELS["app"])}
         ports = []
         for n, (protocol, port) in enumerate(self.some(PORTS, 3)):
             ports.append({"name": "p%d" % n, "port": 1000 + n, "protocol": protocol,
@@ -92,8 +97,7 @@ class Case:
         self.manifests["service-%s.yaml" % name] = {
             "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name},
             "spec": {"clusterIP": ips[0], "clusterIPs": ips, "ipFamilyPolicy": "PreferDualStack",
-                     "selector": self.random.choice(({"app": self.random.choice(LABELS["app"])}, self.labels() or {"tier": "back"})),
-                     "ports": ports}}
+                     "selector": selector, "ports": ports}}
 
     def selector(self, table):
         form = self.random.random()

@@ -277,7 +277,10 @@ dataplane_down() {
 	case $DATAPLANE in
 	module) ! grep -q '^sluice ' /proc/modules || module_unload ;;
 	bpf)
-		rm -rf "$PINS"
+		for node in "${NODES[@]}"; do
+			[ ! -e "/run/netns/$node" ] || ctl "$node" bpf remove >/dev/null || return 1
+		done
+		rm -rf "$PINS" # of namespaces that are gone
 		for node in "${NODES[@]}"; do
 			[ ! -e "$SLUICE_CGROUPS/$node" ] || wait_for 5 rmdir "$SLUICE_CGROUPS/$node" || return 1
 		done
@@ -296,8 +299,8 @@ dataplane_reload() {
 	bpf)
 		for node in "${NODES[@]}"; do
 			controller_kill "$node"
+			ctl "$node" bpf remove >/dev/null
 		done
-		rm -rf "$PINS"
 		controllers_up
 		;;
 	esac
@@ -309,6 +312,8 @@ declare -A BPF_LACKS=(
 	[sctp-ports]="SCTP is refused by a service that changes the port, which its checksum covers"
 	[small-budget]="the least that connections take is an array of 16,384 for each family, 6 MB with their hash"
 	[eviction-at-once]="a sixteenth of the connections is kept free ahead of need; a flood that is faster is refused"
+	[routes-at-once]="routes are kept for a second"
+	[translated-errors]="what the node's stack has to say of a packet whose source was translated does not find its sender"
 	[node-sctp]="SCTP of the node itself is not translated: no hook sees its connect()"
 	[node-icmp]="the node's own sockets are refused by the system call, not by a packet"
 )
