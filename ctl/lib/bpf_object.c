@@ -240,22 +240,40 @@ int sluice_bpf_pins_possible(struct sluice_err *err)
 
 #define LOCK_DIR "/run/sluice"
 
-/* The lock's file stays: whoever removed it could take it from under somebody who just waits for it. */
+static void lock_path(uint64_t cookie, char path[64])
+{
+	snprintf(path, 64, LOCK_DIR "/bpf-%llu.lock", (unsigned long long)cookie);
+}
+
+/* Whoever removes everything removes the file as well: is the one that was locked still it? */
+static bool is_current(int fd, const char *path)
+{
+	struct stat mine, there;
+
+	return !fstat(fd, &mine) && !stat(path, &there) && mine.st_dev == there.st_dev &&
+	       mine.st_ino == there.st_ino;
+}
+
 static int take_lock(struct sluice_bpf *bpf, struct sluice_err *err)
 {
 	char path[64], pid[32] = "";
 	ssize_t n;
 
 	mkdir(LOCK_DIR, 0755);
-	snprintf(path, sizeof(path), LOCK_DIR "/bpf-%llu.lock", (unsigned long long)bpf->cookie);
-	bpf->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (bpf->lock < 0)
-		return sluice_err_errno(err, errno, "open %s", path);
-	if (!flock(bpf->lock, LOCK_EX | LOCK_NB)) {
-		n = snprintf(pid, sizeof(pid), "%d\n", getpid());
-		if (ftruncate(bpf->lock, 0) || pwrite(bpf->lock, pid, n, 0) != n)
-			return sluice_err_errno(err, errno, "write %s", path);
-		return 0;
+	lock_path(bpf->cookie, path);
+	for (;;) {
+		bpf->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (bpf->lock < 0)
+			return sluice_err_errno(err, errno, "open %s", path);
+		if (flock(bpf->lock, LOCK_EX | LOCK_NB))
+			break;
+		if (is_current(bpf->lock, path)) {
+			n = snprintf(pid, sizeof(pid), "%d\n", getpid());
+			if (ftruncate(bpf->lock, 0) || pwrite(bpf->lock, pid, n, 0) != n)
+				return sluice_err_errno(err, errno, "write %s", path);
+			return 0;
+		}
+		close(bpf->lock);
 	}
 	if (errno != EWOULDBLOCK)
 		return sluice_err_errno(err, errno, "lock %s", path);
@@ -1117,7 +1135,7 @@ static void remove_leftovers(uint64_t cookie)
 int sluice_bpf_remove(struct sluice_bpf_removed *removed, struct sluice_err *err)
 {
 	struct sluice_bpf bpf = { .lock = -1 };
-	char old[SLUICE_BPF_PATH];
+	char old[SLUICE_BPF_PATH], lock[64];
 	int ret = sluice_bpf_cookie(&bpf.cookie, err);
 
 	*removed = (struct sluice_bpf_removed){ 0 };
@@ -1138,6 +1156,8 @@ int sluice_bpf_remove(struct sluice_bpf_removed *removed, struct sluice_err *err
 		}
 		if (!access(old, F_OK))
 			ret = sluice_err_errno(err, EBUSY, "remove %s", old);
+		lock_path(bpf.cookie, lock);
+		unlink(lock);
 	}
 	if (bpf.lock >= 0)
 		close(bpf.lock);

@@ -1148,6 +1148,8 @@ static void test_bad_pins(void)
 	   removed.programs, removed.maps);
 	ret = sluice_bpf_remove(&removed, &err);
 	ok(!ret && !removed.maps, "once more: there is nothing");
+	snprintf(path, sizeof(path), "/run/sluice/bpf-%s.lock", strrchr(second.dir, '-') + 1);
+	ok(access(path, F_OK), "the lock's file is gone, too");
 	p = open_pair(&pass);
 	ok(object_of(&p)->fresh, "and a start begins anew");
 	ok(sluice_bpf_role(object_of(&p), pods[2]) == SLUICE_BPF_ROLE_NONE,
