@@ -49,9 +49,6 @@ static __always_inline __u32 sluice_header_bytes(const struct sluice_ctx *x)
 	return x->pkt.l4_off + 8u;
 }
 
-/* Every link carries packets as large as this (RFC 791 and 8200 ask for 576 and 1280 at the ends). */
-#define SLUICE_SMALL 576
-
 /* What a pod's interface says to a packet. */
 enum sluice_fit {
 	SLUICE_FITS,
