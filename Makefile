@@ -4,13 +4,19 @@
 MAKEFLAGS += -j2 --no-print-directory
 .PHONY: help deps build tests demo check check-quick bench bench-quick lint unit kunit fuzz soak install dkms dkms-remove clean
 
+DATAPLANE ?= module
+DEMO_IN_module := tests/integration/vm --kernel 6.12
+DEMO_IN_bpf := tests/integration/native
+DEMO_IN = $(or $(DEMO_IN_$(DATAPLANE)),$(error DATAPLANE=$(DATAPLANE): not module or bpf))
+
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 deps: ## install the Debian packages that are missing (as root)
 	@tools/deps
 
-build: deps ## the module for Debian's 6.1 and 6.12 kernels, sluiced, sluicectl, sluice-cni, into build/
+build: deps ## BPF programs, sluiced, sluicectl, sluice-cni, the module for Debian's 6.1 and 6.12 kernels, into build/
+	$(MAKE) -C bpf
 	$(MAKE) -C ctl
 	$(MAKE) -C cni
 	$(MAKE) -C kmod
@@ -18,13 +24,15 @@ build: deps ## the module for Debian's 6.1 and 6.12 kernels, sluiced, sluicectl,
 tests: build ## the programs of the tests, without running them
 	$(MAKE) -C tests/fuzz
 	$(MAKE) -C tests/unit
+	$(MAKE) -C tests/bpf_answer
+	$(MAKE) -C tests/loader
 	$(MAKE) -C tests/integration
 	$(MAKE) -C bench/tools
 	$(MAKE) -C cni faults
 
-demo: build ## two nodes, a web shop and its policies in a guest (Debian's 6.12)
+demo: build ## two nodes, a web shop and its policies in a guest (Debian's 6.12); DATAPLANE=bpf: in namespaces, without a guest
 	@$(MAKE) -s -C tests/integration
-	@tests/integration/vm --kernel 6.12 -- examples/shop/demo
+	@$(DEMO_IN) -- examples/shop/demo
 
 check: tests ## every test there is; tests/run SUITE runs one, tests/run --list names them
 	@tests/run

@@ -26,15 +26,29 @@ SYSTEM=none		# what is up, and with how many services, rules and nodes
 SHAPE=
 COMMAND=		# that measures a result again, where it is not "bench/$SCENARIO $SYSTEM"
 
+# state NODE FILE: /proc/net/sluice/FILE there, through its controller; it starts no program, which would be measured
+state() {
+	echo "$(<"/proc/${CONTROLLER[$1]:-none}/net/sluice/$2")"
+}
+
+# counter NODE NAME: of its stats
+counter() {
+	local name value number=0
+	while read -r name value; do
+		[ "$name" != "$2" ] || number=$value
+	done <<<"$(state "$1" stats)"
+	echo "$number"
+}
+
 finish() {
 	local status=$?
 	trap - EXIT INT TERM
 	set +e
 	if [ $status != 0 ]; then
 		note "stopped with status $status"
-		[ $SYSTEM != sluice-module ] || {
+		[[ $SYSTEM != sluice-* ]] || {
 			note "$(tail -n 20 "$WORK"/sluiced.* 2>&1)"
-			note "$(state node1 stats 2>&1 | awk '$NF != "0"')"
+			note "$(ctl node1 stats 2>&1)"
 		}
 	fi
 	teardown
@@ -158,9 +172,20 @@ rival_rules() {
 	"$BENCH/rules" "$1" "$2" "$3" "$backend" "$far"
 }
 
-# The module with the real controller and the real CNI plugin. Services and policies are there
-# before the controller starts, as after a boot. A pod's label is its name without digits.
 up_sluice-module() {
+	DATAPLANE=module
+	up_sluice "$@"
+}
+
+up_sluice-bpf() {
+	DATAPLANE=bpf
+	sysctl -qw net.core.bpf_jit_enable=1
+	up_sluice "$@"
+}
+
+# Either data plane with the real controller and the real CNI plugin. Services and policies are there
+# before the controller starts, as after a boot. A pod's label is its name without digits.
+up_sluice() {
 	local services=$1 rules=$2 pod key label
 	shift 2
 	NODES=(node1)
@@ -169,7 +194,7 @@ up_sluice-module() {
 	node_objects
 	"$BENCH/rules" services 4 "$services" - - | manifest services.yaml
 	[ "$rules" = 0 ] || "$BENCH/rules" policies 4 "$rules" - - | manifest policies.yaml
-	module_load
+	dataplane_up
 	controllers_up
 	for pod; do
 		key=${pod%=*} label=${pod%=*}
@@ -194,7 +219,7 @@ cluster() {
 	[ "$SYSTEM $SHAPE" != "$WANTED $shape" ] || return 0
 	cluster_down
 	note "$WANTED: $shape"
-	if [ "$WANTED" = sluice-module ]; then
+	if [[ $WANTED = sluice-* ]]; then
 		topology_up
 	else
 		plain_up "${pods[@]}"

@@ -445,7 +445,7 @@ SLUICE_GLOBAL int sluice_insert_reply(struct sluice_ctx *x, __u32 ref)
 	if (!x)
 		return SLUICE_INSERT_CHAIN;
 	s.found = sluice_insert(x->family, ref, &other);
-	if (s.found != SLUICE_INSERT_EXISTS ||
+	if (s.found != SLUICE_INSERT_EXISTS || x->dir ||
 	    !(x->pkt.flags & (SLUICE_PACKET_PORTS | SLUICE_PACKET_ECHO)))
 		return s.found;
 	s.family = x->family;
@@ -495,8 +495,8 @@ static __always_inline void sluice_conn_judged(struct sluice_bpf_conn *c,
 	1 /* another CPU made one from the same tuple: x->ref, dir, key are that one's */
 
 /*
- * Makes the connection that the context describes: key, bits, state, side, judge.out, gen, epoch. SLUICE_CREATED
- * with x->ref, x->dir 0; RACED; or minus the enum sluice_reason for which there is none.
+ * Makes the connection that the context describes: key, bits, state, side, judge.out, gen, epoch; dir is its first
+ * packet's. SLUICE_CREATED with x->ref; RACED; or minus the enum sluice_reason for which there is none.
  */
 SLUICE_GLOBAL int sluice_create(struct sluice_ctx *x, __u32 side0, __u32 side1)
 {
@@ -541,8 +541,13 @@ SLUICE_GLOBAL int sluice_create(struct sluice_ctx *x, __u32 side0, __u32 side1)
 	c->side[0] = side0;
 	c->side[1] = side1;
 	memset(c->tcp, 0, sizeof(c->tcp));
-	if (x->pkt.tuple.proto == SLUICE_PROTO_TCP && x->state != SLUICE_STATE_DENIED)
+	if (x->pkt.tuple.proto == SLUICE_PROTO_TCP && x->state != SLUICE_STATE_DENIED) {
 		sluice_state_first(SLUICE_PROTO_TCP, &x->pkt.l4, c->tcp);
+		if (x->dir) {
+			c->tcp[1] = c->tcp[0];
+			memset(&c->tcp[0], 0, sizeof(c->tcp[0]));
+		}
+	}
 	sluice_conn_judged(c, &x->judge.out, x->gen);
 	c->state = x->state;
 	c->next[0] = 0;
@@ -566,7 +571,6 @@ SLUICE_GLOBAL int sluice_create(struct sluice_ctx *x, __u32 side0, __u32 side1)
 		__sync_fetch_and_add(&t->alive, 1);
 		SLUICE_COUNT(created);
 		x->ref = ref;
-		x->dir = SLUICE_DIR_ORIGINAL;
 		return SLUICE_CREATED;
 	}
 	if (x->bits & SLUICE_BPF_DENIED)

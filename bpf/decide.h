@@ -124,6 +124,7 @@ SLUICE_GLOBAL int sluice_first(struct __sk_buff *skb, struct sluice_ctx *x)
 	if (!x)
 		return TC_ACT_SHOT;
 	x->ref = 0;
+	x->dir = SLUICE_DIR_ORIGINAL;
 	memset(&x->judge.out, 0, sizeof(x->judge.out));
 	sluice_judge_fixed(&x->judge.out, SLUICE_VERDICT_DENY, SLUICE_REASON_NO_MEMORY);
 	if (!ctl)

@@ -175,6 +175,37 @@ static __always_inline void sluice_remember_denied(const struct sluice_bpf_contr
 		sluice_tell(x, SLUICE_EVENT_DENIED);
 }
 
+/* Exchanges what a first packet says of both ends: it is an answer, or, again, it is not. */
+static __always_inline void sluice_turn(struct sluice_ctx *x)
+{
+	struct sluice_tuple t = x->key[0];
+
+	x->key[0] = x->key[1];
+	x->key[1] = t;
+	x->dir ^= 1;
+}
+
+/*
+ * Is a first packet that policy allows more likely an answer (sluice_tcp_answers())? Then x->judge is the question
+ * of the one who would have been answered.
+ */
+static __always_inline bool sluice_other_way(struct sluice_ctx *x)
+{
+	__u32 ifindex = x->judge.src_ifindex;
+	struct sluice_addr src = x->judge.src;
+
+	if (x->judge.out.verdict != SLUICE_VERDICT_ALLOW || (x->bits & SLUICE_BPF_SERVICE) ||
+	    !sluice_tcp_answers(&x->pkt.tuple, x->pkt.l4.flags))
+		return false;
+	x->judge.src = x->judge.dst;
+	x->judge.dst = src;
+	x->judge.src_ifindex = x->judge.dst_ifindex;
+	x->judge.dst_ifindex = ifindex;
+	x->judge.port = sluice_ntohs(x->pkt.tuple.sport);
+	sluice_turn(x);
+	return true;
+}
+
 /* A connection's first packet, when it is decided. A program's return value, FORWARD, or REJECT. */
 SLUICE_GLOBAL int sluice_open(struct sluice_ctx *x)
 {
@@ -195,6 +226,8 @@ SLUICE_GLOBAL int sluice_open(struct sluice_ctx *x)
 	if (proto == SLUICE_PROTO_TCP && !sluice_tcp_flags_valid(x->pkt.l4.flags))
 		return sluice_drop(SLUICE_REASON_TCP_FLAGS);
 	if (x->judge.out.verdict != SLUICE_VERDICT_ALLOW) {
+		if (x->dir)
+			sluice_turn(x);
 		/* Where it is not the flow's own packet, it must not speak for the flow. */
 		if (x->reason != SLUICE_REASON_SPOOFED_SOURCE && x->reason != SLUICE_REASON_MARTIAN)
 			sluice_remember_denied(ctl, x);
@@ -226,7 +259,7 @@ SLUICE_GLOBAL int sluice_open(struct sluice_ctx *x)
 	else if (x->dst_node)
 		side1 = sluice_side_of(SLUICE_BPF_SIDE_STACK, 0);
 
-	ret = sluice_create(x, side0, side1);
+	ret = x->dir ? sluice_create(x, side1, side0) : sluice_create(x, side0, side1);
 	if (ret < 0)
 		return sluice_drop((__u32)-ret);
 	if (ret == SLUICE_CREATE_RACED) {
@@ -322,6 +355,8 @@ static __always_inline int sluice_read(struct __sk_buff *skb, const struct sluic
 	n = ((n - 1) & (SLUICE_WINDOW - 1)) + 1;
 	if (bpf_skb_load_bytes(skb, SLUICE_FRAME, x->window, n))
 		return sluice_drop(SLUICE_REASON_MALFORMED);
+	x->pkt.flags =
+		0; /* of a fragment the parser says none: they would be those of the packet before */
 	switch (sluice_parse(x)) {
 	case SLUICE_PARSE_OK:
 		return SLUICE_STEP_FIRST;
@@ -379,6 +414,9 @@ SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 way)
 		step = sluice_first(skb, x);
 	if (step == SLUICE_STEP_JUDGE) {
 		sluice_judge_packet(&x->judge);
+		/* Nobody may claim to answer where it could not have been asked. */
+		if (sluice_other_way(x))
+			sluice_judge_packet(&x->judge);
 		step = SLUICE_STEP_OPEN;
 	}
 	if (step == SLUICE_STEP_OPEN)

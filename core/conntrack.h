@@ -162,6 +162,17 @@ static __always_inline bool sluice_tcp_opens(__u8 flags)
 	return (flags & (SLUICE_TCP_SYN | SLUICE_TCP_ACK | SLUICE_TCP_RST)) == SLUICE_TCP_SYN;
 }
 
+/*
+ * Is this first packet more likely an answer? A segment from the middle of a connection does not say who opened
+ * it, and policy must know: a server that may call nobody goes on answering, and one whose client was cut off must not
+ * bring the connection back by repeating itself. The lower port is the one that was listened on.
+ */
+static __always_inline bool sluice_tcp_answers(const struct sluice_tuple *t, __u8 flags)
+{
+	return t->proto == SLUICE_PROTO_TCP && !sluice_tcp_opens(flags) &&
+	       sluice_ntohs(t->sport) < sluice_ntohs(t->dport);
+}
+
 /* A connection in one of these states gives way to a new one with the same tuple. */
 static __always_inline bool sluice_tcp_reopens(__u8 state, __u8 flags)
 {
@@ -247,7 +258,7 @@ static __always_inline __u8 sluice_tcp_next(__u8 state, __u8 dir, struct sluice_
 			return state;
 		break;
 	case SLUICE_STATE_TCP_MIDSTREAM:
-		if (dir == SLUICE_DIR_ORIGINAL)
+		if (!(other->flags & SLUICE_TCPDIR_SEEN))
 			return state;
 		break;
 	case SLUICE_STATE_TCP_TIME_WAIT:

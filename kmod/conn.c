@@ -402,8 +402,11 @@ struct sluice_conn *sluice_conn_create(struct sluice_conns *cs, const struct slu
 	c->wheel_cpu = raw_smp_processor_id();
 	c->wheel_slot = SLUICE_WHEEL_NOWHERE;
 	INIT_HLIST_NODE(&c->wheel);
-	if (in->original.proto == SLUICE_PROTO_TCP && in->l4)
+	if (in->original.proto == SLUICE_PROTO_TCP && in->l4) {
 		sluice_state_first(SLUICE_PROTO_TCP, in->l4, c->tcp);
+		if (in->dir)
+			swap(c->tcp[0], c->tcp[1]);
+	}
 	record_judgement(c, in->judgement);
 
 	c->side[0] = in->side[0];

@@ -237,7 +237,7 @@ struct sluice_conn *sluice_conn_find(struct sluice_conns *cs, const struct sluic
 struct sluice_conn_init {
 	struct sluice_tuple original;
 	struct sluice_tuple reply; /* wanted; dport may be remapped unless denied */
-	const struct sluice_l4 *l4;
+	const struct sluice_l4 *l4; /* of its first packet; NULL without one */
 	const struct sluice_judgement *judgement;
 	unsigned long side[2]; /* references are taken over, also on failure */
 	unsigned long bits; /* 1UL << SLUICE_CONN_BIT_* */
@@ -245,6 +245,7 @@ struct sluice_conn_init {
 	u32 backend;
 	u32 backend_gen;
 	u8 state;
+	u8 dir; /* of its first packet */
 	bool remap; /* the source port may change: the protocol has ports, or an echo identifier */
 };
 

@@ -151,6 +151,7 @@ void sluice_decide(struct sluice_net *sn, const struct sluice_query *q, struct s
 	d->foreign = false;
 	d->dst_node = false;
 	d->self = false;
+	d->swapped = false;
 	sluice_tuple_invert(&d->reply, t);
 
 	if (q->from == SLUICE_FROM_POD) {
@@ -227,6 +228,12 @@ void sluice_decide(struct sluice_net *sn, const struct sluice_query *q, struct s
 	}
 	judge(sn, gen, rev, t, &d->reply.src, port, flags, src_ep, d->dst_ep, q->remember,
 	      &d->judgement);
+	if (!q->answer || d->service || d->judgement.verdict != SLUICE_VERDICT_ALLOW)
+		return;
+	/* Nobody may claim to answer where it could not have been asked. */
+	d->swapped = true;
+	judge(sn, gen, rev, &d->reply, &t->src, ntohs(t->sport), flags, d->dst_ep, src_ep,
+	      q->remember, &d->judgement);
 }
 
 /* Apart: the common case, nobody listening, does not pay for the view. */
@@ -515,6 +522,7 @@ static enum sluice_act first(struct sluice_ctx *x)
 		.random = sluice_random_u32(),
 		.port = x->pkt.port,
 		.from = x->from,
+		.answer = sluice_tcp_answers(&x->pkt.tuple, x->pkt.l4.flags),
 		.remember = x->at == SLUICE_AT_INGRESS,
 	};
 	u8 proto = x->pkt.tuple.proto;
@@ -555,8 +563,9 @@ static enum sluice_act first(struct sluice_ctx *x)
 	if (d.service && proto == SLUICE_PROTO_TCP && in.state != SLUICE_STATE_TCP_SYN_SENT)
 		return sluice_reject(x, SLUICE_REASON_NO_CONNECTION);
 
-	in.original = x->pkt.tuple;
-	in.reply = d.reply;
+	in.original = d.swapped ? d.reply : x->pkt.tuple;
+	in.reply = d.swapped ? x->pkt.tuple : d.reply;
+	in.dir = d.swapped ? SLUICE_DIR_REPLY : SLUICE_DIR_ORIGINAL;
 	in.l4 = &x->pkt.l4;
 	in.judgement = &d.judgement;
 	in.side[0] = SLUICE_SIDE_UNKNOWN;
@@ -565,7 +574,7 @@ static enum sluice_act first(struct sluice_ctx *x)
 	in.policy_gen = d.policy_gen;
 	in.backend = d.backend;
 	in.backend_gen = d.backend_gen;
-	in.remap = x->pkt.flags & (SLUICE_PACKET_PORTS | SLUICE_PACKET_ECHO);
+	in.remap = !in.dir && (x->pkt.flags & (SLUICE_PACKET_PORTS | SLUICE_PACKET_ECHO));
 	if (d.service)
 		in.bits |= BIT(SLUICE_CONN_BIT_SERVICE) | BIT(SLUICE_CONN_BIT_NAT);
 	if (x->from == SLUICE_FROM_NODE || d.dst_node)
@@ -576,13 +585,13 @@ static enum sluice_act first(struct sluice_ctx *x)
 		if (!masquerade_addr(x, &d.reply.src, &in.reply.dst))
 			return sluice_drop(x, SLUICE_REASON_NO_ROUTE);
 	if (x->from == SLUICE_FROM_POD)
-		in.side[0] = pod_side(x->dev);
+		in.side[in.dir] = pod_side(x->dev);
 	else if (x->from == SLUICE_FROM_NODE)
-		in.side[0] = SLUICE_SIDE_STACK;
+		in.side[in.dir] = SLUICE_SIDE_STACK;
 	if (d.dst_ep)
-		in.side[1] = pod_side(d.dst_ep->device);
+		in.side[!in.dir] = pod_side(d.dst_ep->device);
 	else if (d.dst_node)
-		in.side[1] = SLUICE_SIDE_STACK;
+		in.side[!in.dir] = SLUICE_SIDE_STACK;
 
 	c = sluice_conn_create(x->sn->conns, &in, &raced);
 	if (IS_ERR(c))
@@ -599,9 +608,9 @@ static enum sluice_act first(struct sluice_ctx *x)
 	}
 	send_event(x, c, SLUICE_EVENT_NEW);
 	x->known.conn = c;
-	if (x->known.plain && sluice_fast_first(x->dev, x->skb, x->family, &x->known))
+	if (x->known.plain && !in.dir && sluice_fast_first(x->dev, x->skb, x->family, &x->known))
 		return SLUICE_ACT_STOLEN;
-	return forward(x, c, SLUICE_DIR_ORIGINAL);
+	return forward(x, c, in.dir);
 }
 
 /* Packets that stay on their link are the stack's: neighbour discovery, multicast, DHCP. */

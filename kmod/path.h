@@ -79,6 +79,7 @@ struct sluice_query {
 	u32 random;
 	u16 port; /* sluice_port_key() of the tuple's destination */
 	u8 from;
+	bool answer; /* sluice_tcp_answers() */
 	bool remember; /* bottom halves are off: this CPU's verdicts (verdicts.h) may be used */
 };
 
@@ -94,6 +95,7 @@ struct sluice_decision {
 	bool foreign; /* nothing of ours is concerned */
 	bool dst_node;
 	bool self;
+	bool swapped; /* the packet is an answer: the connection's original tuple is its inverse */
 };
 
 /* Services and policy for a first packet; no side effect. Under RCU. */

@@ -137,7 +137,7 @@ static int netlink_begin(struct sluice_dataplane *dp, struct sluice_err *err)
 	int ret;
 
 	if (!self->nl.sock) {
-		ret = sluice_nl_open(&self->nl, err);
+		ret = sluice_nl_open_module(&self->nl, err);
 		if (ret)
 			return ret;
 	}

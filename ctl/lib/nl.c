@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "ctl/lib/bpf_answer.h"
 #include "ctl/lib/nl_object.h"
 
 #define ATTEMPTS 10 /* to dump a state that does not change meanwhile */
@@ -55,10 +56,34 @@ static int set_not_loaded(struct sluice_err *err)
 {
 	return sluice_err_set(err, ENOPROTOOPT,
 			      "the kernel has no generic netlink family \"" SLUICE_GENL_NAME
-			      "\": is the module loaded (modprobe sluice)?");
+			      "\", and this network namespace no maps of the eBPF variant: is the "
+			      "module loaded (modprobe sluice), or sluiced running?");
 }
 
 int sluice_nl_open(struct sluice_nl *nl, struct sluice_err *err)
+{
+	int ret;
+	SLUICE_ERR(maps_err);
+
+	*nl = (struct sluice_nl){ .group = -1 };
+	ret = sluice_bpf_answer_open(&nl->bpf, &maps_err);
+	if (ret && ret != -EACCES)
+		return sluice_err_move(err, &maps_err);
+	if (nl->bpf)
+		return 0;
+	ret = sluice_nl_open_module(nl, err);
+	/* Whoever may not look whether there are maps is told so, not that there are none. */
+	if (ret == -ENOPROTOOPT && sluice_err_is_set(&maps_err))
+		return sluice_err_move(err, &maps_err);
+	return ret;
+}
+
+const char *sluice_nl_dataplane(const struct sluice_nl *nl)
+{
+	return nl->bpf ? "bpf" : "module";
+}
+
+int sluice_nl_open_module(struct sluice_nl *nl, struct sluice_err *err)
 {
 	struct timeval patience = { .tv_sec = ANSWER_SECONDS };
 	int on = 1, room = SEND_BUFFER_BYTES, fd, ret;
@@ -108,6 +133,7 @@ close:
 
 void sluice_nl_close(struct sluice_nl *nl)
 {
+	sluice_bpf_answer_close(nl->bpf);
 	if (nl->sock)
 		nl_socket_free(nl->sock);
 	free(nl->buf);
@@ -175,14 +201,57 @@ static const struct nlattr *object_at(const struct nlmsghdr *request, uint32_t o
 	return NULL;
 }
 
+/* What an extended ack says. */
+struct refusal {
+	int code; /* positive errno */
+	const char *why; /* may be NULL */
+	bool has_offset;
+	uint32_t offset; /* of the attribute in the request */
+	uint32_t missing; /* number of an attribute that is missing there; 0: none is */
+};
+
+static int set_refusal(struct sluice_err *err, const struct nlmsghdr *request,
+		       const struct refusal *r)
+{
+	char attribute[128] = "", name[SLUICE_NL_OBJECT_TEXT];
+	const struct nlattr *object;
+
+	if (r->why)
+		sluice_err_set(err, r->code, "%s (%s)", r->why, strerror(r->code));
+	else if (r->code == EPERM)
+		sluice_err_set(err, r->code,
+			       "the kernel refuses: it takes CAP_NET_ADMIN in the initial user "
+			       "namespace");
+	else
+		sluice_err_set(err, r->code, "%s", strerror(r->code));
+	if (!r->has_offset)
+		return -r->code;
+	name_attribute(request, r->offset, attribute, sizeof(attribute));
+	if (r->missing)
+		sluice_err_prefix(err, "attribute %u of %s is missing", r->missing, attribute);
+	else if (*attribute)
+		sluice_err_prefix(err, "attribute %s", attribute);
+	object = object_at(request, r->offset);
+	if (object && sluice_nl_object_text(object, name))
+		sluice_err_prefix(err, "%s", name);
+	return -r->code;
+}
+
+int sluice_nl_refuse(const struct nlmsghdr *request, const struct nlattr *attr, int code,
+		     const char *why, struct sluice_err *err)
+{
+	struct refusal r = { .code = code, .why = why, .has_offset = attr };
+
+	if (attr)
+		r.offset = (uint32_t)((const char *)attr - (const char *)request);
+	return set_refusal(err, request, &r);
+}
+
 int sluice_nl_error(const struct nlmsghdr *request, const struct nlmsghdr *answer,
 		    struct sluice_err *err)
 {
-	const struct nlattr *tlv, *object;
-	const char *why = NULL;
-	uint32_t offset = 0, missing = 0;
-	bool has_offset = false;
-	char attribute[128] = "", name[SLUICE_NL_OBJECT_TEXT];
+	const struct nlattr *tlv;
+	struct refusal r = { 0 };
 	int left, code, skip;
 
 	if (nlmsg_datalen(answer) < (int)sizeof(int))
@@ -211,39 +280,20 @@ int sluice_nl_error(const struct nlmsghdr *request, const struct nlmsghdr *answe
 
 			if (nla_type(tlv) == NLMSGERR_ATTR_MSG && nla_len(tlv) > 0 &&
 			    !text[nla_len(tlv) - 1]) {
-				why = text;
+				r.why = text;
 			} else if (nla_type(tlv) == NLMSGERR_ATTR_OFFS &&
-				   nla_len(tlv) >= (int)sizeof(offset)) {
-				memcpy(&offset, text, sizeof(offset));
-				has_offset = true;
+				   nla_len(tlv) >= (int)sizeof(r.offset)) {
+				memcpy(&r.offset, text, sizeof(r.offset));
+				r.has_offset = true;
 			} else if (nla_type(tlv) == 5 /* NLMSGERR_ATTR_MISS_TYPE: not in 5.10's */ &&
-				   nla_len(tlv) >= (int)sizeof(missing)) {
-				memcpy(&missing, text, sizeof(missing));
+				   nla_len(tlv) >= (int)sizeof(r.missing)) {
+				memcpy(&r.missing, text, sizeof(r.missing));
 			}
 		}
 	}
 	/* The kernel's own numbers end at MAX_ERRNO. */
-	code = code < -4095 ? EPROTO : -code;
-
-	if (why)
-		sluice_err_set(err, code, "%s (%s)", why, strerror(code));
-	else if (code == EPERM)
-		sluice_err_set(err, code,
-			       "the kernel refuses: it takes CAP_NET_ADMIN in the initial user "
-			       "namespace");
-	else
-		sluice_err_set(err, code, "%s", strerror(code));
-	if (!has_offset)
-		return -code;
-	name_attribute(request, offset, attribute, sizeof(attribute));
-	if (missing)
-		sluice_err_prefix(err, "attribute %u of %s is missing", missing, attribute);
-	else if (*attribute)
-		sluice_err_prefix(err, "attribute %s", attribute);
-	object = object_at(request, offset);
-	if (object && sluice_nl_object_text(object, name))
-		sluice_err_prefix(err, "%s", name);
-	return -code;
+	r.code = code < -4095 ? EPROTO : -code;
+	return set_refusal(err, request, &r);
 }
 
 /* One datagram into nl->buf. Returns its length, or a negative errno. */
@@ -317,6 +367,8 @@ static int exchange(struct sluice_nl *nl, struct nl_msg *msg, sluice_nl_handler 
 {
 	int ret;
 
+	if (nl->bpf)
+		return sluice_bpf_answer(nl->bpf, nlmsg_hdr(msg), handle, arg, interrupted, err);
 	/* Numbered anew: a message may be sent a second time. */
 	nlmsg_hdr(msg)->nlmsg_seq = nl_socket_use_seq(nl->sock);
 	errno = 0;
@@ -416,8 +468,11 @@ int sluice_nl_dump(struct sluice_nl *nl, struct nl_msg *msg, sluice_nl_handler h
 int sluice_nl_subscribe(struct sluice_nl *nl, struct sluice_err *err)
 {
 	struct timeval for_ever = { 0 };
-	int size = EVENT_BUFFER_BYTES, fd = nl_socket_get_fd(nl->sock), ret;
+	int size = EVENT_BUFFER_BYTES, fd, ret;
 
+	if (nl->bpf)
+		return sluice_bpf_answer_subscribe(nl->bpf, err);
+	fd = nl_socket_get_fd(nl->sock);
 	if (nl->group < 0)
 		return sluice_err_set(
 			err, EPROTO,
@@ -439,12 +494,16 @@ int sluice_nl_subscribe(struct sluice_nl *nl, struct sluice_err *err)
 int sluice_nl_receive(struct sluice_nl *nl, sluice_nl_handler handle, void *arg,
 		      struct sluice_err *err)
 {
-	ssize_t n = receive_datagram(nl, err);
 	struct nlmsghdr *hdr = (void *)nl->buf;
-	int left = (int)n, ret;
+	ssize_t n;
+	int left, ret;
 
+	if (nl->bpf)
+		return sluice_bpf_answer_receive(nl->bpf, handle, arg, err);
+	n = receive_datagram(nl, err);
 	if (n < 0)
 		return (int)n;
+	left = (int)n;
 	for (; nlmsg_ok(hdr, left); hdr = nlmsg_next(hdr, &left)) {
 		if (hdr->nlmsg_type != nl->family)
 			continue;

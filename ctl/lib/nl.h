@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A socket to Sluice's generic netlink family (uapi/sluice.h is the manual of what it carries).
+ * Speaks with the data plane of this node (uapi/sluice.h is the manual of what is said): through a socket of Sluice's
+ * generic netlink family with the module; or, where the network namespace has maps of the eBPF variant, with
+ * these, in this process (bpf_answer.h). Callers see no difference.
  *
  *	struct sluice_nl nl;
  *
@@ -11,7 +13,7 @@
  *
  * Errors carry what the kernel's extended ack said: the object of the request it is about, the
  * attribute, the reason. err->code is the kernel's errno, and of its own
- *	ENOPROTOOPT	the module is not loaded (or was unloaded since the socket was opened)
+ *	ENOPROTOOPT	there are no maps, and the module is not loaded (or was unloaded since)
  *	EPROTO		an answer that this build does not understand
  *	ENOBUFS		the kernel had to throw an answer away
  *
@@ -30,7 +32,11 @@
 #include "ctl/lib/err.h"
 #include "uapi/sluice.h"
 
+struct sluice_bpf_answerer;
+
 struct sluice_nl {
+	struct sluice_bpf_answerer
+		*bpf; /* answers from maps; NULL: all below counts, the module answers */
 	struct nl_sock *sock;
 	int family; /* the message type; the kernel gives it out anew at each load of the module */
 	int group; /* of the events */
@@ -56,7 +62,12 @@ struct sluice_nl {
 typedef int (*sluice_nl_handler)(struct nlattr **attrs, void *arg, struct sluice_err *err);
 
 int sluice_nl_open(struct sluice_nl *nl, struct sluice_err *err);
+/* With the module, whatever maps there are: for whoever writes its state. */
+int sluice_nl_open_module(struct sluice_nl *nl, struct sluice_err *err);
 void sluice_nl_close(struct sluice_nl *nl); /* also of one that was never opened, if zeroed */
+
+/* Which data plane answers: "module" or "bpf". */
+const char *sluice_nl_dataplane(const struct sluice_nl *nl);
 
 /*
  * An empty request of a command with room for this many bytes of attributes (0: a page). Its
@@ -94,5 +105,12 @@ int sluice_nl_receive(struct sluice_nl *nl, sluice_nl_handler handle, void *arg,
  */
 int sluice_nl_error(const struct nlmsghdr *request, const struct nlmsghdr *answer,
 		    struct sluice_err *err);
+
+/*
+ * The same for an error that was found in this process: code and why as a kernel's extended ack would have brought
+ * them. attr: what of the request it is about, or NULL. Returns -code.
+ */
+int sluice_nl_refuse(const struct nlmsghdr *request, const struct nlattr *attr, int code,
+		     const char *why, struct sluice_err *err);
 
 #endif

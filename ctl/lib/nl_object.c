@@ -531,7 +531,8 @@ int sluice_nl_parse_tuple(struct nlattr *nest, struct sluice_nl_tuple *o, struct
 	return 0;
 }
 
-int sluice_nl_parse_conn(struct nlattr *nest, struct sluice_nl_conn *o, struct sluice_err *err)
+int sluice_nl_parse_conn_filter(struct nlattr *nest, struct sluice_nl_conn *o,
+				struct sluice_err *err)
 {
 	struct nlattr *a[MAX_ATTRS];
 	int ret = parse_nest(SLUICE_A_CONN, nest, a, err);
@@ -563,12 +564,39 @@ int sluice_nl_parse_conn(struct nlattr *nest, struct sluice_nl_conn *o, struct s
 					      nla_len(a[SLUICE_CONN_A_TCP]));
 		memcpy(o->tcp, nla_data(a[SLUICE_CONN_A_TCP]), sizeof(o->tcp));
 	}
-	if (!a[SLUICE_CONN_A_ORIGINAL])
-		return missing(err, "CONN.ORIGINAL");
-	ret = sluice_nl_parse_tuple(a[SLUICE_CONN_A_ORIGINAL], &o->original, err);
+	if (a[SLUICE_CONN_A_ORIGINAL])
+		ret = sluice_nl_parse_tuple(a[SLUICE_CONN_A_ORIGINAL], &o->original, err);
 	if (!ret && a[SLUICE_CONN_A_REPLY])
 		ret = sluice_nl_parse_tuple(a[SLUICE_CONN_A_REPLY], &o->reply, err);
 	return ret;
+}
+
+int sluice_nl_parse_conn(struct nlattr *nest, struct sluice_nl_conn *o, struct sluice_err *err)
+{
+	int ret = sluice_nl_parse_conn_filter(nest, o, err);
+
+	if (!ret && !(o->has & SLUICE_NL_HAS(SLUICE_CONN_A_ORIGINAL)))
+		ret = missing(err, "CONN.ORIGINAL");
+	return ret;
+}
+
+bool sluice_nl_conn_matches(const struct sluice_nl_conn *conn, const struct sluice_nl_conn *filter)
+{
+	const struct sluice_tuple *have = &conn->original.t, *want = &filter->original.t;
+	uint32_t has = filter->original.has;
+
+	return (!want->family || have->family == want->family) &&
+	       (!(has & SLUICE_NL_HAS(SLUICE_TUPLE_A_SRC)) ||
+		sluice_addr_equal(&have->src, &want->src)) &&
+	       (!(has & SLUICE_NL_HAS(SLUICE_TUPLE_A_DST)) ||
+		sluice_addr_equal(&have->dst, &want->dst)) &&
+	       (!(has & SLUICE_NL_HAS(SLUICE_TUPLE_A_SPORT)) || have->sport == want->sport) &&
+	       (!(has & SLUICE_NL_HAS(SLUICE_TUPLE_A_DPORT)) || have->dport == want->dport) &&
+	       (!(has & SLUICE_NL_HAS(SLUICE_TUPLE_A_PROTO)) || have->proto == want->proto) &&
+	       (!(filter->has & SLUICE_NL_HAS(SLUICE_CONN_A_STATE)) ||
+		conn->state == filter->state) &&
+	       (!(filter->has & SLUICE_NL_HAS(SLUICE_CONN_A_VERDICT)) ||
+		conn->verdict == filter->verdict);
 }
 
 /* Arrays of counters may be longer in a newer kernel, and shorter in an older one. */
@@ -688,29 +716,50 @@ static bool close_nest(struct nl_msg *msg, struct nlattr *nest, bool good)
 	return false;
 }
 
+/*
+ * What nla_put() does in a dozen calls: a connection has 30 attributes, and there may be millions of
+ * connections. len: at most 16.
+ */
+static inline bool put_small(struct nl_msg *msg, int type, const void *data, uint16_t len)
+{
+	struct nlmsghdr *hdr = nlmsg_hdr(msg);
+	uint32_t at = NLMSG_ALIGN(hdr->nlmsg_len), need = NLA_HDRLEN + NLA_ALIGN(len);
+	struct nlattr *nla = (void *)((char *)hdr + at);
+
+	if (at + need > nlmsg_get_max_size(msg))
+		return false;
+	nla->nla_type = (uint16_t)type;
+	nla->nla_len = NLA_HDRLEN + len;
+	memset((char *)nla + need - NLA_ALIGNTO, 0, NLA_ALIGNTO); /* the padding */
+	memcpy((char *)nla + NLA_HDRLEN, data, len);
+	hdr->nlmsg_len = at + need;
+	return true;
+}
+
 static bool put_addr(struct nl_msg *msg, int type, const struct sluice_addr *addr, uint8_t family)
 {
-	return !nla_put(msg, type, family == SLUICE_IPV4 ? 4 : 16, addr);
+	return put_small(msg, type, addr, family == SLUICE_IPV4 ? 4 : 16);
 }
 
 static bool put_u8(struct nl_msg *msg, int type, uint8_t value)
 {
-	return !nla_put_u8(msg, type, value);
+	return put_small(msg, type, &value, sizeof(value));
 }
 
 static bool put_u32(struct nl_msg *msg, int type, uint32_t value)
 {
-	return !nla_put_u32(msg, type, value);
+	return put_small(msg, type, &value, sizeof(value));
 }
 
 static bool put_u64(struct nl_msg *msg, int type, uint64_t value)
 {
-	return !nla_put_u64(msg, type, value);
+	return put_small(msg, type, &value, sizeof(value));
 }
 
 static bool put_port(struct nl_msg *msg, int type, uint16_t port)
 {
-	return !nla_put_u16(msg, type, htons(port));
+	port = htons(port);
+	return put_small(msg, type, &port, sizeof(port));
 }
 
 /*
@@ -760,55 +809,130 @@ static bool put_backends(struct nl_msg *msg, const struct sluice_dp_service *o)
 	return true;
 }
 
+static bool put_service_key(struct nl_msg *msg, const struct sluice_dp_service *o)
+{
+	return put_addr(msg, SLUICE_SERVICE_A_ADDR, &o->addr, o->family) &&
+	       put_port(msg, SLUICE_SERVICE_A_PORT, o->port) &&
+	       put_u8(msg, SLUICE_SERVICE_A_PROTO, o->proto);
+}
+
+static bool put_service(struct nl_msg *msg, const struct sluice_dp_service *o)
+{
+	return put_service_key(msg, o) && put_text(msg, SLUICE_SERVICE_A_NAME, o->name) &&
+	       put_backends(msg, o);
+}
+
 bool sluice_nl_put_service(struct nl_msg *msg, const struct sluice_dp_service *o, bool key_only)
 {
 	struct nlattr *nest = open_nest(msg, SLUICE_A_SERVICE);
-	bool good = nest && put_addr(msg, SLUICE_SERVICE_A_ADDR, &o->addr, o->family) &&
-		    put_port(msg, SLUICE_SERVICE_A_PORT, o->port) &&
-		    put_u8(msg, SLUICE_SERVICE_A_PROTO, o->proto);
 
-	if (good && !key_only)
-		good = put_text(msg, SLUICE_SERVICE_A_NAME, o->name) && put_backends(msg, o);
-	return close_nest(msg, nest, good);
+	return close_nest(msg, nest,
+			  nest && (key_only ? put_service_key(msg, o) : put_service(msg, o)));
+}
+
+bool sluice_nl_put_dumped_service(struct nl_msg *msg, const struct sluice_dp_service *o,
+				  uint32_t revision)
+{
+	struct nlattr *nest = open_nest(msg, SLUICE_A_SERVICE);
+
+	return close_nest(msg, nest,
+			  nest && put_service(msg, o) && put_u32(msg, SLUICE_SERVICE_A_FLAGS, 0) &&
+				  put_u32(msg, SLUICE_SERVICE_A_REVISION, revision));
+}
+
+static bool put_peer_key(struct nl_msg *msg, const struct sluice_dp_peer *o)
+{
+	return put_addr(msg, SLUICE_PEER_A_ADDR, &o->addr, o->family) &&
+	       put_u8(msg, SLUICE_PEER_A_PLEN, o->plen);
+}
+
+static bool put_peer(struct nl_msg *msg, const struct sluice_dp_peer *o)
+{
+	return put_peer_key(msg, o) && put_u32(msg, SLUICE_PEER_A_CLASS, o->class) &&
+	       (!o->name || put_text(msg, SLUICE_PEER_A_NAME, o->name));
 }
 
 bool sluice_nl_put_peer(struct nl_msg *msg, const struct sluice_dp_peer *o, bool key_only)
 {
 	struct nlattr *nest = open_nest(msg, SLUICE_A_PEER);
-	bool good = nest && put_addr(msg, SLUICE_PEER_A_ADDR, &o->addr, o->family) &&
-		    put_u8(msg, SLUICE_PEER_A_PLEN, o->plen);
 
-	if (good && !key_only)
-		good = put_u32(msg, SLUICE_PEER_A_CLASS, o->class) &&
-		       (!o->name || put_text(msg, SLUICE_PEER_A_NAME, o->name));
-	return close_nest(msg, nest, good);
+	return close_nest(msg, nest, nest && (key_only ? put_peer_key(msg, o) : put_peer(msg, o)));
+}
+
+bool sluice_nl_put_dumped_peer(struct nl_msg *msg, const struct sluice_dp_peer *o,
+			       uint32_t revision)
+{
+	struct nlattr *nest = open_nest(msg, SLUICE_A_PEER);
+
+	return close_nest(msg, nest,
+			  nest && put_peer(msg, o) &&
+				  put_u32(msg, SLUICE_PEER_A_REVISION, revision));
+}
+
+static bool put_rule(struct nl_msg *msg, const struct sluice_dp_rule *o)
+{
+	return put_u32(msg, SLUICE_RULE_A_ID, o->id) &&
+	       put_text(msg, SLUICE_RULE_A_POLICY, o->policy) &&
+	       put_text(msg, SLUICE_RULE_A_RULE, o->rule);
 }
 
 bool sluice_nl_put_rule(struct nl_msg *msg, const struct sluice_dp_rule *o, bool key_only)
 {
 	struct nlattr *nest = open_nest(msg, SLUICE_A_RULE);
-	bool good = nest && put_u32(msg, SLUICE_RULE_A_ID, o->id);
 
-	if (good && !key_only)
-		good = put_text(msg, SLUICE_RULE_A_POLICY, o->policy) &&
-		       put_text(msg, SLUICE_RULE_A_RULE, o->rule);
-	return close_nest(msg, nest, good);
+	return close_nest(msg, nest,
+			  nest && (key_only ? put_u32(msg, SLUICE_RULE_A_ID, o->id) :
+					      put_rule(msg, o)));
+}
+
+bool sluice_nl_put_dumped_rule(struct nl_msg *msg, const struct sluice_dp_rule *o,
+			       uint32_t revision)
+{
+	struct nlattr *nest = open_nest(msg, SLUICE_A_RULE);
+
+	return close_nest(msg, nest,
+			  nest && put_rule(msg, o) &&
+				  put_u32(msg, SLUICE_RULE_A_REVISION, revision));
+}
+
+static bool put_endpoint(struct nl_msg *msg, const struct sluice_dp_endpoint *o, uint32_t flags)
+{
+	bool good = put_u32(msg, SLUICE_ENDPOINT_A_IFINDEX, o->ifindex) &&
+		    put_text(msg, SLUICE_ENDPOINT_A_NAME, o->name) &&
+		    put_text(msg, SLUICE_ENDPOINT_A_CONTAINER, o->container) &&
+		    put_u32(msg, SLUICE_ENDPOINT_A_INGRESS, o->ingress) &&
+		    put_u32(msg, SLUICE_ENDPOINT_A_EGRESS, o->egress) &&
+		    put_u32(msg, SLUICE_ENDPOINT_A_FLAGS, flags);
+
+	for (uint32_t i = 0; good && i < o->n_addrs; i++)
+		good = put_addr(msg, SLUICE_ENDPOINT_A_ADDR, &o->addrs[i].addr, o->addrs[i].family);
+	return good;
 }
 
 bool sluice_nl_put_endpoint(struct nl_msg *msg, const struct sluice_dp_endpoint *o, bool key_only)
 {
 	struct nlattr *nest = open_nest(msg, SLUICE_A_ENDPOINT);
-	bool good = nest && put_u32(msg, SLUICE_ENDPOINT_A_IFINDEX, o->ifindex);
+	bool good = nest;
 
-	if (good && !key_only)
-		good = put_text(msg, SLUICE_ENDPOINT_A_NAME, o->name) &&
-		       put_text(msg, SLUICE_ENDPOINT_A_CONTAINER, o->container) &&
-		       put_u32(msg, SLUICE_ENDPOINT_A_INGRESS, o->ingress) &&
-		       put_u32(msg, SLUICE_ENDPOINT_A_EGRESS, o->egress) &&
-		       put_u32(msg, SLUICE_ENDPOINT_A_FLAGS, o->open ? SLUICE_ENDPOINT_OPEN : 0);
-	for (uint32_t i = 0; good && !key_only && i < o->n_addrs; i++)
-		good = put_addr(msg, SLUICE_ENDPOINT_A_ADDR, &o->addrs[i].addr, o->addrs[i].family);
+	if (good && key_only)
+		good = put_u32(msg, SLUICE_ENDPOINT_A_IFINDEX, o->ifindex);
+	else if (good)
+		good = put_endpoint(msg, o, o->open ? SLUICE_ENDPOINT_OPEN : 0);
 	return close_nest(msg, nest, good);
+}
+
+bool sluice_nl_put_dumped_endpoint(struct nl_msg *msg, const struct sluice_dp_endpoint *o,
+				   const char *ifname, uint32_t revision)
+{
+	struct nlattr *nest = open_nest(msg, SLUICE_A_ENDPOINT);
+	uint32_t flags = (o->open ? SLUICE_ENDPOINT_OPEN : 0) |
+			 (o->ingress ? SLUICE_ENDPOINT_INGRESS : 0) |
+			 (o->egress ? SLUICE_ENDPOINT_EGRESS : 0);
+
+	return close_nest(msg, nest,
+			  nest && put_endpoint(msg, o, flags) &&
+				  put_text(msg, SLUICE_ENDPOINT_A_IFNAME, ifname) &&
+				  put_u32(msg, SLUICE_ENDPOINT_A_REVISION, revision));
 }
 
 bool sluice_nl_put_uplink(struct nl_msg *msg, const struct sluice_dp_uplink *o)
@@ -816,6 +940,16 @@ bool sluice_nl_put_uplink(struct nl_msg *msg, const struct sluice_dp_uplink *o)
 	struct nlattr *nest = open_nest(msg, SLUICE_A_UPLINK);
 
 	return close_nest(msg, nest, nest && put_u32(msg, SLUICE_UPLINK_A_IFINDEX, o->ifindex));
+}
+
+bool sluice_nl_put_dumped_uplink(struct nl_msg *msg, const struct sluice_nl_uplink *o)
+{
+	struct nlattr *nest = open_nest(msg, SLUICE_A_UPLINK);
+
+	return close_nest(msg, nest,
+			  nest && put_u32(msg, SLUICE_UPLINK_A_IFINDEX, o->ifindex) &&
+				  put_text(msg, SLUICE_UPLINK_A_IFNAME, o->ifname) &&
+				  put_u32(msg, SLUICE_UPLINK_A_REVISION, o->revision));
 }
 
 bool sluice_nl_put_ruleset(struct nl_msg *msg, uint32_t id, uint32_t size, uint32_t offset,
@@ -829,6 +963,21 @@ bool sluice_nl_put_ruleset(struct nl_msg *msg, uint32_t id, uint32_t size, uint3
 		       put_u32(msg, SLUICE_RULESET_A_OFFSET, offset) &&
 		       !nla_put(msg, SLUICE_RULESET_A_DATA, (int)len, data);
 	return close_nest(msg, nest, good);
+}
+
+bool sluice_nl_put_dumped_ruleset(struct nl_msg *msg, const struct sluice_nl_ruleset *o)
+{
+	struct nlattr *nest = open_nest(msg, SLUICE_A_RULESET);
+
+	return close_nest(msg, nest,
+			  nest && put_u32(msg, SLUICE_RULESET_A_ID, o->id) &&
+				  put_u32(msg, SLUICE_RULESET_A_SIZE, o->size) &&
+				  put_u32(msg, SLUICE_RULESET_A_RULES, o->rules) &&
+				  put_u32(msg, SLUICE_RULESET_A_CLASSES, o->classes) &&
+				  put_u32(msg, SLUICE_RULESET_A_ENDPOINTS, o->endpoints) &&
+				  !nla_put(msg, SLUICE_RULESET_A_RULE_IDS,
+					   (int)(o->n_rule_ids * sizeof(uint32_t)), o->rule_ids) &&
+				  put_u32(msg, SLUICE_RULESET_A_REVISION, o->revision));
 }
 
 static bool put_tuple(struct nl_msg *msg, int type, const struct sluice_nl_tuple *o)
@@ -850,9 +999,9 @@ static bool put_tuple(struct nl_msg *msg, int type, const struct sluice_nl_tuple
 	return close_nest(msg, nest, good);
 }
 
-bool sluice_nl_put_conn(struct nl_msg *msg, const struct sluice_nl_conn *o)
+static bool put_conn(struct nl_msg *msg, int type, const struct sluice_nl_conn *o)
 {
-	struct nlattr *nest = open_nest(msg, SLUICE_A_CONN);
+	struct nlattr *nest = open_nest(msg, type);
 	bool good = nest;
 
 #define PUT(attr, expr)                                   \
@@ -888,12 +1037,105 @@ bool sluice_nl_put_conn(struct nl_msg *msg, const struct sluice_nl_conn *o)
 	return close_nest(msg, nest, good);
 }
 
+bool sluice_nl_put_conn(struct nl_msg *msg, const struct sluice_nl_conn *o)
+{
+	return put_conn(msg, SLUICE_A_CONN, o);
+}
+
+bool sluice_nl_put_event(struct nl_msg *msg, const struct sluice_nl_event *o)
+{
+	struct nlattr *nest = open_nest(msg, SLUICE_A_EVENT);
+
+	return close_nest(msg, nest,
+			  nest && put_u8(msg, SLUICE_EVENT_A_TYPE, o->type) &&
+				  put_u32(msg, SLUICE_EVENT_A_SEQUENCE, o->sequence) &&
+				  put_u64(msg, SLUICE_EVENT_A_TIME, o->time) &&
+				  put_conn(msg, SLUICE_EVENT_A_CONN, &o->conn));
+}
+
 bool sluice_nl_put_trace(struct nl_msg *msg, const struct sluice_tuple *t)
 {
 	struct sluice_nl_tuple tuple = { .t = *t, .has = ~0U };
 	struct nlattr *nest = open_nest(msg, SLUICE_A_TRACE);
 
 	return close_nest(msg, nest, nest && put_tuple(msg, SLUICE_TRACE_A_TUPLE, &tuple));
+}
+
+bool sluice_nl_put_traced(struct nl_msg *msg, const struct sluice_tuple *t,
+			  const struct sluice_nl_trace *o)
+{
+	static const int sides[2][3] = {
+		{ SLUICE_TRACE_A_EGRESS_VERDICT, SLUICE_TRACE_A_EGRESS_REASON,
+		  SLUICE_TRACE_A_EGRESS_RULE },
+		{ SLUICE_TRACE_A_INGRESS_VERDICT, SLUICE_TRACE_A_INGRESS_REASON,
+		  SLUICE_TRACE_A_INGRESS_RULE },
+	};
+	struct sluice_nl_tuple asked = { .t = *t, .has = ~0U };
+	struct sluice_nl_tuple backend = {
+		.t = { .dst = o->backend, .dport = htons(o->backend_port), .family = o->family },
+		.has = SLUICE_NL_HAS(SLUICE_TUPLE_A_DST) | SLUICE_NL_HAS(SLUICE_TUPLE_A_DPORT),
+	};
+	struct nlattr *nest = open_nest(msg, SLUICE_A_TRACE);
+	bool good = nest && put_tuple(msg, SLUICE_TRACE_A_TUPLE, &asked) &&
+		    put_u8(msg, SLUICE_TRACE_A_VERDICT, o->verdict) &&
+		    put_u8(msg, SLUICE_TRACE_A_REASON, o->reason) &&
+		    put_u8(msg, SLUICE_TRACE_A_STAGED_VERDICT, o->staged_verdict);
+
+	for (int i = 0; good && i < 2; i++)
+		if (o->dir[i].judged)
+			good = put_u8(msg, sides[i][0], o->dir[i].verdict) &&
+			       put_u8(msg, sides[i][1], o->dir[i].reason) &&
+			       put_u32(msg, sides[i][2], o->dir[i].rule);
+	if (good && o->service)
+		good = put_text(msg, SLUICE_TRACE_A_SERVICE, o->service);
+	if (good && o->has_backend)
+		good = put_tuple(msg, SLUICE_TRACE_A_BACKEND, &backend);
+	return close_nest(msg, nest, good);
+}
+
+bool sluice_nl_put_info(struct nl_msg *msg, const struct sluice_nl_info *o)
+{
+	struct nlattr *nest = open_nest(msg, SLUICE_A_INFO);
+
+	return close_nest(msg, nest,
+			  nest && put_text(msg, SLUICE_INFO_A_VERSION, o->version) &&
+				  put_u32(msg, SLUICE_INFO_A_REVISION, o->revision) &&
+				  put_u32(msg, SLUICE_INFO_A_SERVICES, o->services) &&
+				  put_u32(msg, SLUICE_INFO_A_BACKENDS, o->backends) &&
+				  put_u32(msg, SLUICE_INFO_A_PEERS, o->peers) &&
+				  put_u32(msg, SLUICE_INFO_A_RULES, o->rules) &&
+				  put_u32(msg, SLUICE_INFO_A_RULESETS, o->rulesets) &&
+				  put_u32(msg, SLUICE_INFO_A_ENDPOINTS, o->endpoints) &&
+				  put_u32(msg, SLUICE_INFO_A_UPLINKS, o->uplinks) &&
+				  put_u32(msg, SLUICE_INFO_A_CONNS, o->conns) &&
+				  put_u64(msg, SLUICE_INFO_A_CONN_BYTES, o->conn_bytes) &&
+				  put_u64(msg, SLUICE_INFO_A_CONN_BUDGET, o->conn_budget) &&
+				  put_u32(msg, SLUICE_INFO_A_BUCKETS, o->buckets) &&
+				  put_u32(msg, SLUICE_INFO_A_CONN_SIZE4, o->conn_size4) &&
+				  put_u32(msg, SLUICE_INFO_A_CONN_SIZE6, o->conn_size6));
+}
+
+bool sluice_nl_put_stats(struct nl_msg *msg, const struct sluice_nl_stats *o)
+{
+	struct nlattr *nest = open_nest(msg, SLUICE_A_STATS);
+
+	return close_nest(msg, nest,
+			  nest && !nla_put(msg, SLUICE_STATS_A_DROPS, sizeof(o->drops), o->drops) &&
+				  put_u64(msg, SLUICE_STATS_A_HITS, o->hits) &&
+				  put_u64(msg, SLUICE_STATS_A_MISSES, o->misses) &&
+				  put_u64(msg, SLUICE_STATS_A_CREATED, o->created) &&
+				  put_u64(msg, SLUICE_STATS_A_EXPIRED, o->expired) &&
+				  !nla_put(msg, SLUICE_STATS_A_EVICTED, sizeof(o->evicted),
+					   o->evicted) &&
+				  put_u64(msg, SLUICE_STATS_A_REJUDGED, o->rejudged) &&
+				  put_u64(msg, SLUICE_STATS_A_CUT, o->cut) &&
+				  put_u64(msg, SLUICE_STATS_A_REMAPPED, o->remapped) &&
+				  put_u64(msg, SLUICE_STATS_A_FAST_POD, o->fast_pod) &&
+				  put_u64(msg, SLUICE_STATS_A_FAST_UPLINK, o->fast_uplink) &&
+				  put_u64(msg, SLUICE_STATS_A_STACK, o->stack) &&
+				  put_u64(msg, SLUICE_STATS_A_FOREIGN, o->foreign) &&
+				  put_u64(msg, SLUICE_STATS_A_FRAGMENTS, o->fragments) &&
+				  put_u64(msg, SLUICE_STATS_A_EVENTS_LOST, o->events_lost));
 }
 
 bool sluice_nl_put_conn_budget(struct nl_msg *msg, uint64_t bytes)

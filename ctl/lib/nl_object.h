@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The objects of uapi/sluice.h as C structs: each is parsed from its nested attribute, and those
- * that userspace sends are put into a message.
+ * The objects of uapi/sluice.h as C structs: each is parsed from its nested attribute, and put into a
+ * message: requests, and the answers that the eBPF variant's maps give (bpf_answer.h).
  *
  * Parsing: text and arrays of a parsed object point into the message and live as long as it does
  * (in a handler of nl.h: during the call). Text is never NULL; "" where the kernel sent none. Ports
@@ -187,9 +187,15 @@ int sluice_nl_parse_endpoint(struct nlattr *nest, struct sluice_nl_endpoint *o,
 int sluice_nl_parse_uplink(struct nlattr *nest, struct sluice_nl_uplink *o, struct sluice_err *err);
 int sluice_nl_parse_tuple(struct nlattr *nest, struct sluice_nl_tuple *o, struct sluice_err *err);
 int sluice_nl_parse_conn(struct nlattr *nest, struct sluice_nl_conn *o, struct sluice_err *err);
+/* The same, but any attribute may be missing. */
+int sluice_nl_parse_conn_filter(struct nlattr *nest, struct sluice_nl_conn *o,
+				struct sluice_err *err);
 int sluice_nl_parse_stats(struct nlattr *nest, struct sluice_nl_stats *o, struct sluice_err *err);
 int sluice_nl_parse_trace(struct nlattr *nest, struct sluice_nl_trace *o, struct sluice_err *err);
 int sluice_nl_parse_event(struct nlattr *nest, struct sluice_nl_event *o, struct sluice_err *err);
+
+/* Does a connection have the tuple, state and verdict that a filter asks for? */
+bool sluice_nl_conn_matches(const struct sluice_nl_conn *conn, const struct sluice_nl_conn *filter);
 
 /* The i-th backend, i < n_backends. */
 struct sluice_dp_backend sluice_nl_backend(const struct sluice_nl_service *o, uint32_t i);
@@ -209,6 +215,24 @@ bool sluice_nl_put_conn(struct nl_msg *msg, const struct sluice_nl_conn *o);
 /* The question of a trace. */
 bool sluice_nl_put_trace(struct nl_msg *msg, const struct sluice_tuple *t);
 bool sluice_nl_put_conn_budget(struct nl_msg *msg, uint64_t bytes);
+
+/* Answers: an object, and what a dump says of it beyond what a request does. */
+bool sluice_nl_put_dumped_service(struct nl_msg *msg, const struct sluice_dp_service *o,
+				  uint32_t revision);
+bool sluice_nl_put_dumped_peer(struct nl_msg *msg, const struct sluice_dp_peer *o,
+			       uint32_t revision);
+bool sluice_nl_put_dumped_rule(struct nl_msg *msg, const struct sluice_dp_rule *o,
+			       uint32_t revision);
+bool sluice_nl_put_dumped_ruleset(struct nl_msg *msg, const struct sluice_nl_ruleset *o);
+bool sluice_nl_put_dumped_endpoint(struct nl_msg *msg, const struct sluice_dp_endpoint *o,
+				   const char *ifname, uint32_t revision);
+bool sluice_nl_put_dumped_uplink(struct nl_msg *msg, const struct sluice_nl_uplink *o);
+bool sluice_nl_put_info(struct nl_msg *msg, const struct sluice_nl_info *o);
+bool sluice_nl_put_stats(struct nl_msg *msg, const struct sluice_nl_stats *o);
+/* t: what was asked. */
+bool sluice_nl_put_traced(struct nl_msg *msg, const struct sluice_tuple *t,
+			  const struct sluice_nl_trace *o);
+bool sluice_nl_put_event(struct nl_msg *msg, const struct sluice_nl_event *o);
 
 /* Room for "service namespace/name:port". */
 #define SLUICE_NL_OBJECT_TEXT 512

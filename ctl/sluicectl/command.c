@@ -47,8 +47,9 @@ static const struct option_spec help_options[] = {
 const struct command commands[] = {
 	{ .name = "status",
 	  .args = "",
-	  .summary = "show whether the controller and the module are well",
-	  .text = "Shows what sluiced holds and reports as wrong, and what the module holds. The exit "
+	  .summary = "show whether the controller and the data plane are well",
+	  .text = "Shows what sluiced holds and reports as wrong, which data plane runs (the kernel "
+		  "module or the eBPF variant), and what it holds. The exit "
 		  "status is 0 only if the controller is ready: a full state of its has been "
 		  "committed to the kernel.",
 	  .options = status_options,
@@ -152,6 +153,20 @@ const struct command commands[] = {
 		  "node, whose view is that of its own pods.",
 	  .options = trace_options,
 	  .run = run_trace },
+	{ .name = "doctor",
+	  .args = "",
+	  .summary = "show which data plane can run on this machine, and what it lacks",
+	  .text = "Looks at the kernel, its configuration, Secure Boot, lockdown, and at others who handle "
+		  "packets; tries the features of eBPF that Sluice needs, and loads its programs once "
+		  "without attaching them. Tells what sluiced --dataplane=auto would choose in this "
+		  "network namespace. The exit status is 0 if one of the two can run.",
+	  .run = run_doctor },
+	{ .name = "bpf remove",
+	  .args = "",
+	  .summary = "detach and remove the eBPF variant from this network namespace",
+	  .text = "Detaches all of Sluice's programs and removes its maps, connections included; from then "
+		  "on nothing is enforced. Refused while a sluiced writes them. Does not ask.",
+	  .run = run_bpf_remove },
 	{ .name = "help",
 	  .args = "[COMMAND]...",
 	  .max_args = 2,

@@ -84,5 +84,7 @@ int run_ct_save(const struct invocation *inv, struct sluice_err *err);
 int run_ct_restore(const struct invocation *inv, struct sluice_err *err);
 int run_stats(const struct invocation *inv, struct sluice_err *err);
 int run_monitor(const struct invocation *inv, struct sluice_err *err);
+int run_doctor(const struct invocation *inv, struct sluice_err *err);
+int run_bpf_remove(const struct invocation *inv, struct sluice_err *err);
 
 #endif

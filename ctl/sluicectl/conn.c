@@ -164,21 +164,6 @@ int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter, str
 	return 0;
 }
 
-bool conn_matches(const struct sluice_nl_conn *conn, const struct sluice_nl_conn *filter)
-{
-	const struct sluice_tuple *have = &conn->original.t, *want = &filter->original.t;
-	uint32_t has = filter->original.has;
-
-	return (!want->family || have->family == want->family) &&
-	       (!(has & HAS(SLUICE_TUPLE_A_SRC)) || sluice_addr_equal(&have->src, &want->src)) &&
-	       (!(has & HAS(SLUICE_TUPLE_A_DST)) || sluice_addr_equal(&have->dst, &want->dst)) &&
-	       (!(has & HAS(SLUICE_TUPLE_A_SPORT)) || have->sport == want->sport) &&
-	       (!(has & HAS(SLUICE_TUPLE_A_DPORT)) || have->dport == want->dport) &&
-	       (!(has & HAS(SLUICE_TUPLE_A_PROTO)) || have->proto == want->proto) &&
-	       (!(filter->has & HAS(SLUICE_CONN_A_STATE)) || conn->state == filter->state) &&
-	       (!(filter->has & HAS(SLUICE_CONN_A_VERDICT)) || conn->verdict == filter->verdict);
-}
-
 static void print_rule(FILE *out, const char *key, uint32_t id, const struct rule_names *names)
 {
 	char text[SLUICE_NAME_LEN * 2];

@@ -23,7 +23,7 @@
 		"state", "STATE", "the state, such as established", CONN_STATES            \
 	}
 
-/* The module knows how to narrow by all but this. */
+/* The data plane knows how to narrow by all but this. */
 #define CONN_VERDICT_OPTION { "verdict", "VERDICT", "allow, deny or reject", "allow deny reject" }
 
 /* The names of all states, from the one list, without the leading space. */
@@ -33,8 +33,6 @@
 /* The options as a filter: o->has tells which attributes count. 0, or USAGE with err set. */
 int conn_filter(const struct invocation *inv, struct sluice_nl_conn *filter,
 		struct sluice_err *err);
-/* Does a connection have what the filter asks for? */
-bool conn_matches(const struct sluice_nl_conn *conn, const struct sluice_nl_conn *filter);
 
 /* One line, without its line feed. */
 void conn_print(FILE *out, const struct sluice_nl_conn *conn, const struct rule_names *names);

@@ -21,7 +21,7 @@ static int take_conn(struct nlattr **attrs, void *arg, struct sluice_err *err)
 	ret = sluice_nl_parse_conn(attrs[SLUICE_A_CONN], &conn, err);
 	if (ret)
 		return ret;
-	if (!conn_matches(&conn, &listing->filter))
+	if (!sluice_nl_conn_matches(&conn, &listing->filter))
 		return 0;
 	if (listing->json) {
 		json_list_add(&listing->list, conn_json(&conn, &listing->names));
@@ -52,7 +52,7 @@ int run_ct_list(const struct invocation *inv, struct sluice_err *err)
 		json_list_begin(&listing.list, stdout);
 	msg = sluice_nl_message(&nl, SLUICE_CMD_GET_CONN, 0, err);
 	if (msg) {
-		/* What the module can tell by itself does not have to be copied here. */
+		/* What the data plane can tell by itself does not have to be copied here. */
 		struct sluice_nl_conn filter = listing.filter;
 
 		filter.has &= ~SLUICE_NL_HAS(SLUICE_CONN_A_VERDICT);

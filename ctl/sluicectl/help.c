@@ -107,7 +107,8 @@ void print_manual(void)
 	     ".SH DESCRIPTION\n"
 	     "Sluice enforces Kubernetes network policy and does Kubernetes service NAT inside the\n"
 	     "Linux kernel. This command shows its state: what the controller, sluiced(8), knows, and\n"
-	     "what the kernel module does. Most commands need root in the initial user namespace.\n"
+	     "what the data plane does, be it the kernel module or the eBPF variant. Most commands\n"
+	     "need root in the initial user namespace.\n"
 	     "They speak of the network namespace that they run in.\n"
 	     ".SH COMMANDS");
 	for (const struct command *c = commands; c->name; c++) {
@@ -147,6 +148,9 @@ void print_manual(void)
 	     ".TP\n"
 	     "/proc/net/sluice/\n"
 	     "The module's tables as text.\n"
+	     ".TP\n"
+	     "/sys/fs/bpf/sluice/net-*/\n"
+	     "The maps of the eBPF variant, one directory a network namespace.\n"
 	     ".SH EXAMPLES\n"
 	     "Which rule drops my packets?\n"
 	     ".PP\n"

@@ -85,7 +85,8 @@ static int take_event(struct nlattr **attrs, void *arg, struct sluice_err *err)
 	if (!m->started || (int32_t)(event.sequence - m->next) >= 0)
 		m->next = event.sequence + 1;
 	m->started = true;
-	if ((m->type >= 0 && event.type != m->type) || !conn_matches(&event.conn, &m->filter))
+	if ((m->type >= 0 && event.type != m->type) ||
+	    !sluice_nl_conn_matches(&event.conn, &m->filter))
 		return 0;
 	ret = learn_names(m, &event.conn, err);
 	if (ret)

@@ -12,6 +12,7 @@
 struct kernel_info {
 	struct sluice_nl_info info;
 	char version[64];
+	const char *dataplane; /* that has answered: "module" or "bpf" */
 };
 
 int query_info(struct sluice_nl *nl, struct kernel_info *info, struct sluice_err *err);

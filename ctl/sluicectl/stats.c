@@ -48,7 +48,7 @@ static void print_drops(const struct sluice_nl_stats *s, bool all)
 		any = true;
 	}
 	if (s->drops_unknown)
-		print_counter("unknown", s->drops_unknown, "reasons of a newer module");
+		print_counter("unknown", s->drops_unknown, "reasons of a newer data plane");
 	else if (!any)
 		puts("none");
 }

@@ -60,7 +60,7 @@ static void print_kernel(const struct kernel_info *info)
 	const struct sluice_nl_info *i = &info->info;
 	char used[32], budget[32];
 
-	printf("Module      %s, revision %u\n", info->version, i->revision);
+	printf("Data plane  %s %s, revision %u\n", info->dataplane, info->version, i->revision);
 	printf("State       %u services with %u backends, %u peers, %u rules, %u rulesets, "
 	       "%u endpoints, %u uplinks\n",
 	       i->services, i->backends, i->peers, i->rules, i->rulesets, i->endpoints, i->uplinks);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Traces through the running data plane. It knows addresses, and names of pods, services and rules for
- * people to read: by these the words of a probe are turned into a packet, which the module then judges
+ * people to read: by these the words of a probe are turned into a packet, which the data plane then judges
  * as it would judge a real one.
  */
 #include <stdio.h>

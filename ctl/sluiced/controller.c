@@ -9,7 +9,7 @@
 
 #include "ctl/lib/address.h"
 #include "ctl/lib/alloc.h"
-#include "ctl/lib/dataplane_memory.h"
+#include "ctl/lib/dataplane_bpf.h"
 #include "ctl/lib/dataplane_netlink.h"
 #include "ctl/lib/nl.h"
 #include "ctl/lib/nl_object.h"
@@ -170,7 +170,7 @@ static void learn_from_file(struct controller *c)
 
 static int learn(struct controller *c, struct sluice_err *err)
 {
-	int ret = c->options->memory ? 0 : learn_from_kernel(c, err);
+	int ret = c->plane.kind == PLANE_MEMORY ? 0 : learn_from_kernel(c, err);
 
 	if (ret)
 		return ret;
@@ -197,30 +197,41 @@ static void save(struct controller *c)
 	set_text(&c->file_problem, sluice_err_msg(&err));
 }
 
-/* The module takes it once it has state, that is after a transaction. */
+/* The module takes it once it has state, that is after a transaction; so does the eBPF variant. */
 static int configure(struct controller *c, struct sluice_err *err)
 {
 	struct sluice_nl nl;
 	struct nl_msg *msg;
 	int ret;
 
-	if (!c->options->conn_budget || c->options->memory) {
+	if (!c->options->conn_budget || c->plane.kind == PLANE_MEMORY) {
 		c->configured = true;
 		return 0;
 	}
-	ret = sluice_nl_open(&nl, err);
-	if (ret)
-		return ret;
-	msg = sluice_nl_message(&nl, SLUICE_CMD_SET_CONFIG, 0, err);
-	if (msg)
-		sluice_nl_put_conn_budget(msg, c->options->conn_budget);
-	ret = sluice_nl_call(&nl, msg, NULL, NULL, err);
-	sluice_nl_close(&nl);
+	if (c->plane.kind == PLANE_BPF) {
+		ret = sluice_dataplane_bpf_budget(c->plane.dp, c->options->conn_budget, err);
+	} else {
+		ret = sluice_nl_open_module(&nl, err);
+		if (ret)
+			return ret;
+		msg = sluice_nl_message(&nl, SLUICE_CMD_SET_CONFIG, 0, err);
+		if (msg)
+			sluice_nl_put_conn_budget(msg, c->options->conn_budget);
+		ret = sluice_nl_call(&nl, msg, NULL, NULL, err);
+		sluice_nl_close(&nl);
+	}
 	if (ret)
 		return sluice_err_prefix(err, "set the memory budget of connections");
 	c->configured = true;
 	log_info("set the memory budget of connections", "bytes", LOG_NUM(c->options->conn_budget));
 	return 0;
+}
+
+/* The module finds the node's address by itself. */
+static void tell_addresses(struct controller *c)
+{
+	if (c->plane.kind == PLANE_BPF)
+		sluice_dataplane_bpf_masquerade(c->plane.dp, c->masquerade);
 }
 
 static void set_ready(struct controller *c, bool ready)
@@ -274,13 +285,17 @@ static void sync(struct controller *c)
 	SLUICE_ERR(err);
 
 	loop_disarm(c->loop, &c->retry);
-	if (!c->learned)
+	ret = plane_open(&c->plane, c->options, c->loop, &err);
+	if (!ret && !c->learned)
 		ret = learn(c, &err);
 	save(c);
 	dirty = full || sluice_compiler_dirty(c->compiler);
-	if (!ret) {
-		ret = sluice_compiler_sync(c->compiler, c->dp, full, &err);
-	}
+	if (!ret)
+		ret = sluice_compiler_sync(c->compiler, c->plane.dp, full, &err);
+	if (!ret)
+		tell_addresses(c);
+	if (!ret && full)
+		plane_remove_other(&c->plane);
 	if (!ret && !c->configured)
 		ret = configure(c, &err);
 	tell_problems(c);
@@ -353,9 +368,19 @@ bool controller_refresh_file(struct controller *c, const char *path)
 
 void controller_module_changed(struct controller *c, bool loaded, int family)
 {
+	if (!c->plane.dp) {
+		loop_disarm(c->loop, &c->retry);
+		controller_want_sync(c, true);
+		return;
+	}
+	if (c->plane.kind != PLANE_MODULE) {
+		if (loaded && c->options->dataplane == PLANE_AUTO)
+			log_info(
+				"the module was loaded; sluiced takes it when it is started again");
+		return;
+	}
 	/* News of what a retry has found out already: it is the one we speak to, or was another. */
-	if (c->options->memory ||
-	    (c->ready && loaded == (family == sluice_dataplane_netlink_family(c->dp))))
+	if (c->ready && loaded == (family == sluice_dataplane_netlink_family(c->plane.dp)))
 		return;
 	if (loaded)
 		log_info("the module was loaded");
@@ -412,7 +437,8 @@ void controller_check_attachments(struct controller *c)
 	for (size_t i = c->attachments.n; i-- > 0;) {
 		struct attachment *a = c->attachments.v[i];
 
-		if (c->options->memory || if_indextoname(a->ifindex, name) || errno != ENXIO)
+		if (c->options->dataplane == PLANE_MEMORY || if_indextoname(a->ifindex, name) ||
+		    errno != ENXIO)
 			continue;
 		log_info("the interface of an attached pod is gone", "namespace", a->ns, "pod",
 			 a->pod, "container", a->container);
@@ -432,6 +458,8 @@ void controller_check_interfaces(struct controller *c)
 		log_warning(problem);
 	set_text(&c->uplink_problem, problem);
 	sluice_compiler_set_uplinks(c->compiler, indexes, n);
+	uplinks_addresses(indexes, n, c->masquerade);
+	tell_addresses(c);
 	if (sluice_compiler_dirty(c->compiler))
 		controller_want_sync(c, false);
 	free(problem);
@@ -453,7 +481,6 @@ int controller_init(struct controller *c, struct loop *loop, const struct option
 	c->model = sluice_model_new();
 	c->manifests = sluice_manifests_new(c->model);
 	c->compiler = sluice_compiler_new(c->model, options->node);
-	c->dp = options->memory ? sluice_memory_new() : sluice_dataplane_netlink_new();
 	for (size_t i = 0; i < options->n_manifests; i++) {
 		ret = sluice_manifests_load(c->manifests, options->manifests[i], err);
 		if (ret) {
@@ -475,7 +502,7 @@ void controller_exit(struct controller *c)
 	/* The kernel's state stays: nothing is taken back. */
 	loop_disarm(c->loop, &c->retry);
 	loop_disarm(c->loop, &c->resync);
-	c->dp->ops->close(c->dp);
+	plane_close(&c->plane);
 	sluice_compiler_free(c->compiler);
 	sluice_manifests_free(c->manifests);
 	sluice_model_free(c->model);
@@ -543,10 +570,10 @@ json_t *controller_status(struct controller *c)
 				      json_string(sluice_cidr_format(&node->pod_cidrs[i], text)));
 
 	return json_pack(
-		"{s:s, s:b, s:I, s:o, s:o, s:I, s:o, s:o}", "node", c->options->node, "ready",
+		"{s:s, s:s, s:s*, s:b, s:I, s:o, s:o, s:I, s:o, s:o}", "node", c->options->node,
+		"dataplane", plane_name(c->plane.kind), "dataplaneReason", c->plane.why, "ready",
 		c->ready, "revision",
-		(json_int_t)(c->options->memory ? c->syncs :
-						  sluice_dataplane_netlink_revision(c->dp)),
+		(json_int_t)(c->plane.kind == PLANE_MEMORY ? c->syncs : plane_revision(&c->plane)),
 		"objects", objects, "compiled", compiled, "attached", (json_int_t)c->attachments.n,
 		"podCIDRs", cidrs, "errors", status_errors(c));
 }

@@ -8,7 +8,7 @@
  * signal) changes the model or the compiler's attachments, and calls controller_want_sync(). When
  * the event loop has nothing else to do, controller_work() makes one transaction of all of it.
  *
- *     waiting for the module -> learn the attached pods -> full transaction, with sweep -> ready
+ *     waiting for a data plane -> learn the attached pods -> full transaction, with sweep -> ready
  *          ^                                                          |      ^
  *          +---- the module is unloaded ------------------------------+      | each change: one
  *                (not ready, no state is lost: ours is whole)                +-- small transaction
@@ -28,12 +28,12 @@
 #include <stdint.h>
 
 #include "ctl/lib/compiler.h"
-#include "ctl/lib/dataplane.h"
 #include "ctl/lib/manifest.h"
 #include "ctl/lib/map.h"
 #include "ctl/lib/model.h"
 #include "ctl/sluiced/attachment.h"
 #include "ctl/sluiced/loop.h"
+#include "ctl/sluiced/plane.h"
 
 struct options {
 	const char *node;
@@ -42,9 +42,10 @@ struct options {
 	const char *socket;
 	const char *const *uplinks; /* none: the interfaces of the default routes */
 	size_t n_uplinks;
-	uint64_t conn_budget; /* bytes; 0: the module's own */
+	uint64_t conn_budget; /* bytes; 0: the data plane's own */
 	unsigned int resync; /* seconds between full transactions; 0: never */
-	bool memory; /* a data plane that forgets, instead of the kernel: for tests */
+	enum plane_kind dataplane;
+	const char *cgroup; /* whose processes reach services by eBPF; NULL: the root of cgroup2 */
 };
 
 struct controller {
@@ -53,7 +54,7 @@ struct controller {
 	struct sluice_model *model;
 	struct sluice_manifests *manifests;
 	struct sluice_compiler *compiler;
-	struct sluice_dataplane *dp;
+	struct plane plane;
 	struct attachments attachments;
 
 	char *file; /* of the attachments */
@@ -61,12 +62,13 @@ struct controller {
 	bool unsaved; /* the attachments are not what was last written there */
 	bool learned; /* the kernel's endpoints and the file have been read, once */
 	bool ready; /* the kernel holds a full state of ours, and is there */
-	bool configured; /* the module has what --conn-budget says */
+	bool configured; /* the kernel has what --conn-budget says */
 	bool wanted; /* a transaction */
 	bool full; /* a full one */
 	uint64_t syncs; /* transactions committed */
 	unsigned int failures; /* of transactions, in a row */
 	char *failure; /* why the last transaction failed; NULL: it did not */
+	struct sluice_addr masquerade[2]; /* the node's addresses towards others: IPv4, IPv6 */
 	char *uplink_problem; /* an uplink that is not there; or NULL */
 	struct sluice_map told; /* problems that have been logged, and still stand */
 	unsigned long told_versions[2]; /* of the manifests' and the compiler's problems in it */

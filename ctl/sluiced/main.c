@@ -31,7 +31,9 @@ static const char usage[] =
 	"                         (default: $SLUICE_SOCKET, else " SLUICE_SOCK_DEFAULT ")\n"
 	"  --uplink IF            an interface towards other nodes; may be repeated\n"
 	"                         (default: those of the default routes)\n"
-	"  --conn-budget BYTES    memory for connections; K, M, G may follow (default: the module's)\n"
+	"  --conn-budget BYTES    memory for connections; K, M, G may follow (default: an eighth of all)\n"
+	"  --dataplane NAME       module, bpf, or auto (default): the module if it is loaded, else bpf\n"
+	"  --cgroup PATH          bpf: the cgroup2 whose processes reach services (default: its root)\n"
 	"  --resync SECONDS       send everything again this often (default 0: never)\n"
 	"  --log-level LEVEL      debug, info, warning or error (default info)\n"
 	"  --help                 this text\n"
@@ -97,6 +99,7 @@ static void parse_options(int argc, char **argv, struct options *options)
 		RESYNC,
 		LOG_LEVEL,
 		DATAPLANE,
+		CGROUP,
 		HELP
 	};
 	static const struct option longs[] = {
@@ -107,8 +110,9 @@ static void parse_options(int argc, char **argv, struct options *options)
 		{ "conn-budget", required_argument, NULL, CONN_BUDGET },
 		{ "resync", required_argument, NULL, RESYNC },
 		{ "log-level", required_argument, NULL, LOG_LEVEL },
-		/* "memory" for tests without a kernel module; not in the manual. */
+		/* "memory" for tests without a kernel; not in the manual. */
 		{ "dataplane", required_argument, NULL, DATAPLANE },
+		{ "cgroup", required_argument, NULL, CGROUP },
 		{ "help", no_argument, NULL, HELP },
 		{ 0 },
 	};
@@ -155,9 +159,11 @@ static void parse_options(int argc, char **argv, struct options *options)
 				refuse("--log-level %s: not debug, info, warning or error", optarg);
 			break;
 		case DATAPLANE:
-			if (strcmp(optarg, "netlink") && strcmp(optarg, "memory"))
-				refuse("--dataplane %s: not netlink or memory", optarg);
-			options->memory = !strcmp(optarg, "memory");
+			if (!plane_parse(optarg, &options->dataplane))
+				refuse("--dataplane %s: not auto, module or bpf", optarg);
+			break;
+		case CGROUP:
+			options->cgroup = optarg;
 			break;
 		case 'h':
 		case HELP:
@@ -282,7 +288,7 @@ static int run(const struct options *options, struct sluice_err *err)
 	ret = server_init(&server, &c, options->socket, err);
 	if (ret)
 		goto exit_notices;
-	if (!options->memory) {
+	if (options->dataplane != PLANE_MEMORY) {
 		switch_on("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward");
 		switch_on("net.ipv6.conf.all.forwarding", "/proc/sys/net/ipv6/conf/all/forwarding");
 	}

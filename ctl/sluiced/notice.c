@@ -88,6 +88,10 @@ int notices_init(struct notices *n, struct controller *c, struct sluice_err *err
 		goto exit;
 	}
 	ret = join(n->route, RTNLGRP_LINK, err);
+	if (!ret)
+		ret = join(n->route, RTNLGRP_IPV4_IFADDR, err);
+	if (!ret)
+		ret = join(n->route, RTNLGRP_IPV6_IFADDR, err);
 	if (!ret && !c->options->n_uplinks) {
 		ret = join(n->route, RTNLGRP_IPV4_ROUTE, err);
 		if (!ret)

@@ -232,7 +232,7 @@ static uint32_t interface_field(struct client *client, const json_t *json)
 			      "\"ifindex\" is not the index of an interface");
 		return 0;
 	}
-	if (client_controller(client)->options->memory)
+	if (client_controller(client)->options->dataplane == PLANE_MEMORY)
 		return ifindex;
 	if (!if_indextoname(ifindex, real)) {
 		client_refuse(client, "bad-request", "\"ifindex\": there is no interface %lld",

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/tuple.h"
+
 struct options;
 
 /*
@@ -13,5 +15,11 @@ struct options;
  * table, both families). *indexes and *problem (NULL: there is none) are to be freed.
  */
 size_t uplinks_find(const struct options *options, uint32_t **indexes, char **problem);
+
+/*
+ * The node's address towards others, IPv4 and IPv6: of the first uplink that has one which is not link-local. All
+ * zero: there is none.
+ */
+void uplinks_addresses(const uint32_t *indexes, size_t n, struct sluice_addr masquerade[2]);
 
 #endif

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# A cluster of two nodes in one machine, and words to talk about it. Sourced by every scenario, by the
-# demo and by the soak test; they run as root inside a guest (tests/integration/vm).
+# A cluster of two nodes in one machine, and words to talk about it. Sourced by every scenario, by the demo and by
+# the soak test; they run as root inside a guest (tests/integration/vm) or in namespaces (tests/integration/native).
 #
 #                      +-------------------- net: a router -------------------+
 #                      | n1 192.168.1.1         x0 203.0.113.1   n2 192.168.2.1 |
@@ -22,6 +22,7 @@
 # Each box is a network namespace. A pod's namespace is named after it: pod "shop/api" lives in shop.api.
 # All nodes read the manifests in $MANIFESTS; the "kubelet" below puts the pods' addresses there.
 
+shopt -s extglob
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BIN=${SLUICE_BIN:-$TOP/build/bin}
 TOOLS=$TOP/build/tests/tools
@@ -30,6 +31,12 @@ MANIFESTS=$RUN/manifests
 WORK=$RUN/work
 SCENARIO=${0##*/}
 NODES=(node1 node2)
+DATAPLANE=${SLUICE_DATAPLANE:-module} # or bpf
+
+if [ -z "${SLUICE_KERNEL:-}${SLUICE_NATIVE:-}" ]; then
+	echo "$SCENARIO: runs in a guest (tests/integration/vm) or in namespaces (tests/integration/native)" >&2
+	exit 2
+fi
 
 # The debug kernel is some five times slower than the others: everything that waits, waits longer there.
 SLOWER=1
@@ -40,8 +47,8 @@ declare -A IP4 IP6	     # addresses of pods, by "namespace/name", and of nodes, 
 declare -A NODE_OF	     # where a pod runs
 declare -A RESULT	     # of its ADD, which the runtime hands back to CHECK and DEL
 declare -A CONTROLLER	     # process ids, by node
+declare -A CONTROLLER_OPTIONS # more of them, by node
 declare -A BACKGROUND	     # process ids of flows and sniffers, by name
-declare -A ANCHOR	     # process ids of something that always runs on a node
 SERVERS=()		     # process ids of echo servers
 CHECKS=0 FAILED=0 SETTLED=0
 
@@ -60,6 +67,12 @@ not_ok() {
 note() {
 	local text=$*
 	echo "# ${text//$'\n'/$'\n'# }"
+}
+
+# skip WHAT WHY: it cannot be asked here
+skip() {
+	CHECKS=$((CHECKS + 1))
+	echo "ok $CHECKS - $SCENARIO: $1 # SKIP $2"
 }
 
 # check WHAT COMMAND...: the command succeeds.
@@ -157,11 +170,6 @@ on() {
 	"$TOOLS/netns" exec "$where" "$@"
 }
 
-# state NODE FILE: what stands in /proc/net/sluice/FILE there
-state() {
-	echo "$(<"/proc/${ANCHOR[$1]:-none}/net/sluice/$2")"
-}
-
 ctl() { # ctl NODE ARGUMENTS...
 	local node=$1
 	shift
@@ -197,8 +205,6 @@ topology_up() {
 			route add default via 192.168.$n.1
 			route add default via fd00:192:168:$n::1
 		END
-		background "anchor.node$n" "$TOOLS/netns" exec "node$n" sleep infinity
-		ANCHOR[node$n]=${BACKGROUND[anchor.node$n]}
 		IP4[node$n]=192.168.$n.2 IP6[node$n]=fd00:192:168:$n::2
 		text >"$RUN/node$n.conf" <<-END
 			{"cniVersion": "1.1.0", "name": "sluice", "type": "sluice-cni",
@@ -222,7 +228,9 @@ topology_up() {
 	IP4[ext]=203.0.113.7 IP6[ext]=2001:db8:113::7
 }
 
-### Sluice ###################################################################################
+### The data plane ###########################################################################
+
+# All that a scenario needs to know of which one it runs on. What the variant does otherwise is in BPF_LACKS.
 
 module_load() {
 	# Its symbols come from the kernel and from these; insmod loads nothing by itself.
@@ -236,9 +244,102 @@ module_unload() {
 	rmmod sluice
 }
 
+PINS=/sys/fs/bpf/sluice
+
+pins() { # pins NODE: where those of its programs and maps are
+	echo "$PINS/net-$("$TOOLS/netns" cookie "$1")"
+}
+
+# A cgroup for each node's processes (tools/netns.h puts them there): cgroup programs are attached to these, never
+# to the root. sluiced loads everything else.
+cgroups_up() {
+	local hierarchy own node
+	if [ -z "${SLUICE_CGROUPS:-}" ]; then
+		hierarchy=$(findmnt --noheadings --first-only --types cgroup2 --output TARGET)
+		own=$(sed -n 's/^0::\/*//p' /proc/self/cgroup)
+		export SLUICE_CGROUPS=$hierarchy/${own:+$own/}sluice-test
+	fi
+	for node in "${NODES[@]}"; do
+		mkdir -p "$SLUICE_CGROUPS/$node"
+	done
+}
+
+dataplane_up() {
+	case $DATAPLANE in
+	module) module_load ;;
+	bpf) cgroups_up ;;
+	esac
+}
+
+# Removes it, and fails if that cannot be done. Controllers and pods may be there.
+dataplane_down() {
+	local node
+	case $DATAPLANE in
+	module) ! grep -q '^sluice ' /proc/modules || module_unload ;;
+	bpf)
+		for node in "${NODES[@]}"; do
+			[ ! -e "/run/netns/$node" ] || ctl "$node" bpf remove >/dev/null || return 1
+		done
+		rm -rf "$PINS" # of namespaces that are gone
+		for node in "${NODES[@]}"; do
+			[ ! -e "$SLUICE_CGROUPS/$node" ] || wait_for 5 rmdir "$SLUICE_CGROUPS/$node" || return 1
+		done
+		;;
+	esac
+}
+
+# Everything that the kernel holds is gone, and there again, empty.
+dataplane_reload() {
+	local node
+	case $DATAPLANE in
+	module)
+		module_unload
+		module_load
+		;;
+	bpf)
+		for node in "${NODES[@]}"; do
+			controller_kill "$node"
+			ctl "$node" bpf remove >/dev/null
+		done
+		controllers_up
+		;;
+	esac
+}
+
+# What the eBPF variant cannot do, or does otherwise, by design; README.md and sluicectl doctor list the same.
+declare -A BPF_LACKS=(
+	[fragments]="fragments are refused"
+	[sctp-ports]="SCTP is refused by a service that changes the port, which its checksum covers"
+	[small-budget]="the least that connections take is an array of 16,384 for each family, 6 MB with their hash"
+	[eviction-at-once]="a sixteenth of the connections is kept free ahead of need; a flood that is faster is refused"
+	[routes-at-once]="routes are kept for a second"
+	[translated-errors]="what the node's stack has to say of a packet whose source was translated does not find its sender"
+	[node-sctp]="SCTP of the node itself is not translated: no hook sees its connect()"
+	[node-icmp]="the node's own sockets are refused by the system call, not by a packet"
+)
+
+# lacks WHAT: is that so on the data plane at hand?
+lacks() {
+	[ -n "${BPF_LACKS[$1]:-}" ] || { note "nobody lacks \"$1\""; exit 1; }
+	[ "$DATAPLANE" = bpf ]
+}
+
+# kernel_lacks PROTOCOL: of all that is used here, kernels may have been built without SCTP.
+kernel_lacks() {
+	[ "$1" = sctp ] || return 1
+	[ -n "$KERNEL_SCTP" ] || KERNEL_SCTP=$("$TOOLS/probe" --timeout 50 - sctp 127.0.0.1 9)
+	[[ $KERNEL_SCTP == "broken socket"* ]]
+}
+KERNEL_SCTP= # the answer
+
+### The controller ###########################################################################
+
 controller_start() { # controller_start NODE [ARGUMENTS...]
 	local node=$1
 	shift
+	# shellcheck disable=SC2086 # several words
+	set -- ${CONTROLLER_OPTIONS[$node]:-} "$@"
+	[ "$DATAPLANE" = module ] || set -- --dataplane "$DATAPLANE" --cgroup "$SLUICE_CGROUPS/$node" "$@"
 	"$TOOLS/netns" exec "$node" "$BIN/sluiced" --node "$node" --manifests "$MANIFESTS" \
 		--socket "$RUN/$node.sock" --uplink up0 "$@" >>"$WORK/sluiced.$node" 2>&1 </dev/null &
 	CONTROLLER[$node]=$!
@@ -276,7 +377,7 @@ cluster_up() {
 	topology_up
 	namespace default kube-system
 	node_objects
-	module_load
+	dataplane_up
 	controllers_up
 }
 
@@ -325,9 +426,25 @@ node_objects() {
 	done
 }
 
-# holds NODE FILE TEXT: does /proc/net/sluice/FILE hold that text?
+# holds NODE KIND TEXT: does the JSON of "sluicectl get KIND" there have that text? absent: it has not. Both fail
+# if there is no answer.
 holds() {
-	[[ $(state "$1" "$2") == *"$3"* ]]
+	local json
+	json=$(ctl "$1" get "$2" -o json) && [[ $json == *"$3"* ]]
+}
+
+absent() {
+	local json
+	json=$(ctl "$1" get "$2" -o json) && [[ $json != *"$3"* ]]
+}
+
+# settled NODE: hundreds of times in a guest, where sluicectl takes 0.2 s; a file of its controller's namespace nothing.
+settled() {
+	local port=$((10000 + SETTLED))
+	case $DATAPLANE in
+	module) [[ $(<"/proc/${CONTROLLER[$1]}/net/sluice/services") == *"10.96.255.254:$port "* ]] ;;
+	bpf) holds "$1" services "\"10.96.255.254\",\"port\":$port," ;;
+	esac
 }
 
 # Waits until every node's kernel holds all that is in $MANIFESTS now: a service written last, under a
@@ -345,8 +462,7 @@ settle() {
 		  ports: [{port: $((10000 + SETTLED))}]
 	END
 	for node in "${NODES[@]}"; do
-		wait_for 10 holds "$node" services "10.96.255.254:$((10000 + SETTLED))" ||
-			{ note "$node has not taken in the manifests"; return 1; }
+		wait_for 10 settled "$node" || { note "$node has not taken in the manifests"; return 1; }
 	done
 }
 
@@ -490,9 +606,18 @@ pod_del() { # pod_del NAMESPACE/NAME
 
 # serve WHERE PROTO/PORT...: echo servers that answer with the name WHERE; see tools/echo.c
 serve() {
-	local where=$1
+	servers_of "$@"
+	SERVERS+=("$("$TOOLS/echo" "${SERVERS_OF[@]}")")
+}
+
+# servers_of WHERE PROTO/PORT...: sets SERVERS_OF to the arguments of tools/echo for them, so far as the kernel can
+servers_of() {
+	local port
+	SERVERS_OF=(--name "$1" --netns "${1/\//.}")
 	shift
-	SERVERS+=("$("$TOOLS/echo" --name "$where" --netns "${where/\//.}" "$@")")
+	for port; do
+		kernel_lacks "${port%%/*}" || SERVERS_OF+=("$port")
+	done
 }
 
 # unserve: all of them
@@ -508,32 +633,52 @@ probe() {
 	"$TOOLS/probe" "$where" "$@"
 }
 
-# expects <<END: a table of probes that all run at once, and what is expected of each:
-#	VERDICT FROM PROTO ADDRESS PORT [KEY=VALUE...] [# WHAT]
-# VERDICT is the beginning of what tools/probe.c prints, with "_" for a blank.
-expects() {
-	local line words answer answers i=0 lines=()
+# table PROTOCOL-COLUMN: reads a table for expects and spreads into TABLE, without empty lines and those that this
+# kernel cannot ask, which count as skipped.
+table() {
+	local line words
+	TABLE=()
 	while IFS= read -r line; do
-		[ -z "${line//[[:space:]]/}" ] || lines+=("$line")
+		[ -n "${line//[[:space:]]/}" ] || continue
+		read -r -a words <<<"${line%%#*}"
+		if kernel_lacks "${words[$1]}"; then
+			skip "${line##*#*([[:space:]])}" "this kernel has no ${words[$1]^^}"
+		else
+			TABLE+=("$line")
+		fi
 	done
-	mapfile -t answers < <(for line in "${lines[@]}"; do
+}
+
+# expects [LIMIT=VERDICT] <<END: a table of probes that all run at once, and what is expected of each:
+#	VERDICT FROM PROTO ADDRESS PORT [KEY=VALUE...] [# WHAT]
+# VERDICT is the beginning of what tools/probe.c prints, with "_" for a blank. On a data plane that lacks LIMIT all
+# of them get the other VERDICT instead.
+expects() {
+	local line words wanted otherwise='' because='' answer answers i=0
+	if [ $# != 0 ] && lacks "${1%%=*}"; then
+		otherwise=${1#*=} because=" [${BPF_LACKS[${1%%=*}]}]"
+	fi
+	table 2
+	mapfile -t answers < <(for line in "${TABLE[@]}"; do
 		read -r -a words <<<"${line%%#*}"
 		echo "${words[1]/\//.} ${words[*]:2}"
 	done | "$TOOLS/probe" --batch)
-	for line in "${lines[@]}"; do
+	for line in "${TABLE[@]}"; do
 		read -r -a words <<<"${line%%#*}"
+		wanted=${otherwise:-${words[0]}}
+		wanted=${wanted//_/ }
 		answer=${answers[i]:-nothing}
 		i=$((i + 1))
 		case $line in
-		*#*) line=${line##*#} line=${line#"${line%%[![:space:]]*}"} ;;
-		*) line="${words[*]:1}: ${words[0]//_/ }" ;;
+		*#*) line=${line##*#*([[:space:]])} ;;
+		*) line="${words[*]:1}: $wanted" ;;
 		esac
-		if [[ "$answer " == "${words[0]//_/ } "* ]]; then
-			ok "$line"
+		if [[ "$answer " == "$wanted "* ]]; then
+			ok "$line$because"
 		else
-			not_ok "$line"
+			not_ok "$line$because"
 			note "asked: ${words[*]:1}"
-			note "got: $answer, wanted: ${words[0]//_/ }"
+			note "got: $answer, wanted: $wanted"
 		fi
 	done
 }
@@ -543,16 +688,14 @@ expects() {
 # 24 requests are all answered, by exactly these backends (two of them are both chosen but once in
 # 8 million times), and each saw CLIENT as its client ("-": any).
 spreads() {
-	local line words lines=() answers verdict name client seen_by clients i=0 n
+	local line words answers verdict name client seen_by clients i=0 n
 	local -A seen
-	while IFS= read -r line; do
-		[ -z "${line//[[:space:]]/}" ] || lines+=("$line")
-	done
-	mapfile -t answers < <(for line in "${lines[@]}"; do
+	table 1
+	mapfile -t answers < <(for line in "${TABLE[@]}"; do
 		read -r -a words <<<"${line%%#*}"
 		echo "${words[0]/\//.} ${words[*]:1:3} count=24"
 	done | "$TOOLS/probe" --batch)
-	for line in "${lines[@]}"; do
+	for line in "${TABLE[@]}"; do
 		read -r -a words <<<"${line%%#*}"
 		seen=() seen_by='' clients=''
 		for ((n = 24 * i; n < 24 * i + 24; n++)); do
@@ -654,18 +797,21 @@ raw() {
 # The Ethernet address behind which a pod's gateway stands.
 export GATEWAY=ee:ee:ee:ee:ee:ee
 
-# counter NODE NAME: of /proc/net/sluice/stats there
+# counter NODE NAME: a number of the JSON of "sluicectl stats" there; ct.NAME: of "sluicectl ct stats"
 counter() {
-	local name value number=0
-	while read -r name value; do
-		[ "$name" != "$2" ] || number=$value
-	done <"/proc/${ANCHOR[$1]}/net/sluice/stats"
-	echo "$number"
+	local command=(stats) name=$2 json
+	[[ $name != ct.* ]] || command=(ct stats) name=${name#ct.}
+	json=$(ctl "$1" "${command[@]}" -o json)
+	if [[ $json =~ \"$name\":\ *([0-9]+) ]]; then
+		echo "${BASH_REMATCH[1]}"
+	else
+		note "sluicectl ${command[*]} knows no \"$name\"" >&2
+	fi
 }
 
 # drops NODE REASON: how many packets the node dropped for it
 drops() {
-	counter "$1" "drop-$2"
+	counter "$1" "$2"
 }
 
 # counted NODE NAME NUMBER, dropped NODE REASON NUMBER: at least that many; for wait_for
@@ -674,7 +820,7 @@ counted() {
 }
 
 dropped() {
-	counted "$1" "drop-$2" "$3"
+	counted "$@"
 }
 
 ### The end ##################################################################################
@@ -694,9 +840,7 @@ teardown() {
 	done
 	[ ${#namespaces[@]} = 0 ] || gone "${namespaces[@]}"
 	wait 2>/dev/null || true
-	if grep -q '^sluice ' /proc/modules; then
-		rmmod sluice || return 1
-	fi
+	dataplane_down || return 1
 	rm -rf "${RUN:?}"
 }
 
@@ -709,8 +853,8 @@ finish() {
 		for node in "${NODES[@]}"; do
 			note "--- sluiced on $node, last lines"
 			note "$(tail -n 15 "$WORK/sluiced.$node" 2>&1)"
-			note "--- $node /proc/net/sluice/stats"
-			note "$(state "$node" stats 2>&1 | awk '$NF != "0"' | head -n 60)"
+			note "--- $node sluicectl stats"
+			note "$(ctl "$node" stats 2>&1)"
 		done
 	fi
 	teardown 2>"/tmp/teardown.$$" || { not_ok "leaves nothing behind"; note "$(cat "/tmp/teardown.$$")"; }

@@ -634,6 +634,38 @@ static void test_datagrams(void)
 	ok_checks("no packet turns a negative entry into another");
 }
 
+static void test_answers(void)
+{
+	struct sluice_tuple t = { .sport = htons(80),
+				  .dport = htons(40000),
+				  .proto = SLUICE_PROTO_TCP,
+				  .family = SLUICE_IPV4 },
+			    inverse;
+	struct sluice_tcp_dir tcp[2];
+	struct sluice_l4 data = { .seq = 5000, .ack = 700, .len = 100, .flags = PSH | ACK };
+	uint8_t state;
+
+	sluice_tuple_invert(&inverse, &t);
+	check(sluice_tcp_answers(&t, PSH | ACK), "a server's segment");
+	check(sluice_tcp_answers(&t, SYN | ACK), "a server's first");
+	check(!sluice_tcp_answers(&t, SYN), "it opens one itself");
+	check(!sluice_tcp_answers(&inverse, PSH | ACK), "a client's segment");
+	t.proto = SLUICE_PROTO_UDP;
+	check(!sluice_tcp_answers(&t, PSH | ACK), "a datagram");
+	ok_checks("what looks like an answer, by its lower port");
+
+	/* Its record is the responder's; only the originator's packet makes it a connection of two. */
+	state = sluice_state_first(SLUICE_PROTO_TCP, &data, tcp);
+	tcp[REPLY] = tcp[ORIG];
+	memset(&tcp[ORIG], 0, sizeof(tcp[ORIG]));
+	state = sluice_state_next(SLUICE_PROTO_TCP, state, REPLY, tcp, &data);
+	check(state == S(MIDSTREAM), "the responder alone: %s", sluice_state_name(state));
+	data = (struct sluice_l4){ .seq = 700, .ack = 5100, .flags = ACK };
+	state = sluice_state_next(SLUICE_PROTO_TCP, state, ORIG, tcp, &data);
+	check(state == S(ESTABLISHED), "both: %s", sluice_state_name(state));
+	ok_checks("picked up by an answer, established once the other side is heard");
+}
+
 static void test_states(void)
 {
 	uint32_t i;
@@ -668,6 +700,7 @@ int main(void)
 	test_random_conversations();
 	test_sctp();
 	test_datagrams();
+	test_answers();
 	test_states();
 	return done_testing();
 }

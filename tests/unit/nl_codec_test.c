@@ -309,6 +309,235 @@ static void test_rulesets(void)
 	nlmsg_free(key);
 }
 
+/* What is put into answers, where the eBPF variant's maps are asked instead of the module. */
+static void test_answers(void)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		uint8_t family = random_family();
+		uint32_t revision = (uint32_t)tap_random(),
+			 ids[3] = { 1, 2, (uint32_t)tap_random() };
+		char name[100];
+		struct sluice_dp_backend backend = { random_addr(family), 8080 };
+		struct sluice_dp_service service = { .addr = random_addr(family),
+						     .port = 80,
+						     .proto = 6,
+						     .family = family,
+						     .name = random_name(name, sizeof(name)),
+						     .backends = &backend,
+						     .n_backends = 1 };
+		struct sluice_dp_peer peer = { .addr = random_addr(family),
+					       .family = family,
+					       .class = revision,
+					       .name = name };
+		struct sluice_dp_rule rule = { 7, name, "ingress[0]" };
+		struct sluice_dp_addr addr = { random_addr(family), family };
+		struct sluice_dp_endpoint endpoint = { .ifindex = 3,
+						       .name = name,
+						       .container = name,
+						       .addrs = &addr,
+						       .n_addrs = 1,
+						       .egress = 9,
+						       .open = true };
+		struct sluice_nl_ruleset ruleset = { 5, 6, 7, 8, 9, ids, 3, revision };
+		struct sluice_nl_uplink uplink = { 4, name, revision };
+		struct nl_msg *msg = new_message(8192);
+		struct sluice_nl_service service_out;
+		struct sluice_nl_peer peer_out;
+		struct sluice_nl_rule rule_out;
+		struct sluice_nl_endpoint endpoint_out;
+		struct sluice_nl_ruleset ruleset_out;
+		struct sluice_nl_uplink uplink_out;
+		struct nlattr *a[SLUICE_A_MAX + 1];
+
+		check(sluice_nl_put_dumped_service(msg, &service, revision) &&
+			      sluice_nl_put_dumped_peer(msg, &peer, revision) &&
+			      sluice_nl_put_dumped_rule(msg, &rule, revision) &&
+			      sluice_nl_put_dumped_endpoint(msg, &endpoint, "eth7", revision) &&
+			      sluice_nl_put_dumped_ruleset(msg, &ruleset) &&
+			      sluice_nl_put_dumped_uplink(msg, &uplink),
+		      "put");
+		check(!nla_parse(a, SLUICE_A_MAX, first(msg), (int)used(msg) - GENL_HDRLEN, NULL) &&
+			      !sluice_nl_parse_service(a[SLUICE_A_SERVICE], &service_out, NULL) &&
+			      !sluice_nl_parse_peer(a[SLUICE_A_PEER], &peer_out, NULL) &&
+			      !sluice_nl_parse_rule(a[SLUICE_A_RULE], &rule_out, NULL) &&
+			      !sluice_nl_parse_endpoint(a[SLUICE_A_ENDPOINT], &endpoint_out,
+							NULL) &&
+			      !sluice_nl_parse_ruleset(a[SLUICE_A_RULESET], &ruleset_out, NULL) &&
+			      !sluice_nl_parse_uplink(a[SLUICE_A_UPLINK], &uplink_out, NULL),
+		      "parse");
+		check(service_out.revision == revision && !service_out.flags &&
+			      service_out.n_backends == 1 && !strcmp(service_out.name, name),
+		      "service");
+		check(peer_out.revision == revision && peer_out.class == revision, "peer");
+		check(rule_out.revision == revision && rule_out.id == 7, "rule");
+		check(endpoint_out.revision == revision && !strcmp(endpoint_out.ifname, "eth7") &&
+			      endpoint_out.flags ==
+				      (SLUICE_ENDPOINT_OPEN | SLUICE_ENDPOINT_EGRESS) &&
+			      endpoint_out.n_addrs == 1,
+		      "endpoint");
+		check(ruleset_out.revision == revision && ruleset_out.rules == 7 &&
+			      ruleset_out.classes == 8 && ruleset_out.endpoints == 9 &&
+			      ruleset_out.n_rule_ids == 3 &&
+			      sluice_nl_rule_id(&ruleset_out, 2) == ids[2],
+		      "ruleset");
+		check(uplink_out.revision == revision && !strcmp(uplink_out.ifname, name),
+		      "uplink");
+		nlmsg_free(msg);
+	}
+	ok_checks("dumped objects survive the wire");
+}
+
+static void fill_random(void *p, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		((unsigned char *)p)[i] = (unsigned char)tap_random();
+}
+
+static void test_numbers(void)
+{
+	for (int round = 0; round < ROUNDS; round++) {
+		uint8_t family = random_family();
+		struct sluice_tuple asked = random_tuple(family).t, again;
+		struct sluice_nl_info info = { 0 }, info_out;
+		struct sluice_nl_stats stats = { 0 }, stats_out;
+		struct sluice_nl_event event = { .type = 2, .sequence = 3, .time = tap_random() };
+		struct sluice_nl_event event_out;
+		struct sluice_nl_trace trace = { .verdict = 1,
+						 .reason = 2,
+						 .staged_verdict = 3,
+						 .dir = { { true, 1, 2, 77 },
+							  { tap_one_in(2), 0, 0, 0 } },
+						 .service = tap_one_in(2) ? "shop/web:http" : NULL,
+						 .has_backend = tap_one_in(2),
+						 .backend_port = 53 };
+		struct sluice_nl_trace trace_out;
+		struct sluice_nl_tuple tuple;
+		struct nlattr *nest;
+		struct nl_msg *msg;
+
+		fill_random(&info, sizeof(info));
+		info.version = "layout 9";
+		msg = new_message(4096);
+		check(sluice_nl_put_info(msg, &info) &&
+			      !sluice_nl_parse_info(first(msg), &info_out, NULL) &&
+			      !strcmp(info.version, info_out.version),
+		      "info");
+		/* There is padding in between, and behind. */
+		check(!memcmp(&info.revision, &info_out.revision,
+			      offsetof(struct sluice_nl_info, conns) + sizeof(info.conns) -
+				      offsetof(struct sluice_nl_info, revision)) &&
+			      !memcmp(&info.conn_bytes, &info_out.conn_bytes,
+				      offsetof(struct sluice_nl_info, conn_size6) +
+					      sizeof(info.conn_size6) -
+					      offsetof(struct sluice_nl_info, conn_bytes)),
+		      "its fields");
+		nlmsg_free(msg);
+
+		fill_random(&stats, sizeof(stats));
+		stats.drops_unknown = 0;
+		msg = new_message(4096);
+		check(sluice_nl_put_stats(msg, &stats) &&
+			      !sluice_nl_parse_stats(first(msg), &stats_out, NULL) &&
+			      !memcmp(&stats, &stats_out, sizeof(stats)),
+		      "stats");
+		nlmsg_free(msg);
+
+		event.conn.has = ~0U;
+		event.conn.original = random_tuple(family);
+		event.conn.reply = random_tuple(family);
+		event.conn.packets[1] = tap_random();
+		msg = new_message(4096);
+		check(sluice_nl_put_event(msg, &event) &&
+			      !sluice_nl_parse_event(first(msg), &event_out, NULL) &&
+			      event_out.type == 2 && event_out.sequence == 3 &&
+			      event_out.time == event.time &&
+			      event_out.conn.packets[1] == event.conn.packets[1] &&
+			      sluice_tuple_equal(&event_out.conn.reply.t, &event.conn.reply.t),
+		      "event");
+		nlmsg_free(msg);
+
+		trace.family = family;
+		trace.backend = random_addr(family);
+		msg = new_message(4096);
+		check(sluice_nl_put_traced(msg, &asked, &trace) &&
+			      !sluice_nl_parse_trace(first(msg), &trace_out, NULL),
+		      "trace");
+		check(trace_out.verdict == 1 && trace_out.reason == 2 &&
+			      trace_out.staged_verdict == 3 && trace_out.dir[0].judged &&
+			      trace_out.dir[0].rule == 77 &&
+			      trace_out.dir[1].judged == trace.dir[1].judged &&
+			      !trace_out.service == !trace.service &&
+			      trace_out.has_backend == trace.has_backend,
+		      "its fields");
+		check(!trace.has_backend ||
+			      (sluice_addr_equal(&trace.backend, &trace_out.backend) &&
+			       trace_out.backend_port == 53 && trace_out.family == family),
+		      "its backend");
+		nest = nla_find(nla_data(first(msg)), nla_len(first(msg)), SLUICE_TRACE_A_TUPLE);
+		again = (struct sluice_tuple){ 0 };
+		if (nest && !sluice_nl_parse_tuple(nest, &tuple, NULL))
+			again = tuple.t;
+		check(sluice_tuple_equal(&asked, &again), "what was asked");
+		nlmsg_free(msg);
+	}
+	ok_checks("infos, counters, events and traces survive the wire");
+}
+
+/* A refusal of our own says what the kernel's would. */
+static void test_refusals(void)
+{
+	struct sluice_nl_conn filter = { .has = SLUICE_NL_HAS(SLUICE_CONN_A_VERDICT) };
+	struct nl_msg *msg = new_message(1024);
+	struct nlattr *attr;
+	SLUICE_ERR(err);
+
+	sluice_nl_put_conn(msg, &filter);
+	attr = nla_find(nla_data(first(msg)), nla_len(first(msg)), SLUICE_CONN_A_VERDICT);
+	is_u64(-sluice_nl_refuse(nlmsg_hdr(msg), attr, EOPNOTSUPP, "no", &err), EOPNOTSUPP,
+	       "a refusal of our own has its number");
+	is_str(sluice_err_msg(&err), "attribute CONN.VERDICT: no (Operation not supported)",
+	       "and names the attribute");
+	sluice_nl_refuse(nlmsg_hdr(msg), NULL, EBUSY, "later", &err);
+	is_str(sluice_err_msg(&err), "later (Device or resource busy)", "or none");
+	nlmsg_free(msg);
+}
+
+static void test_matches(void)
+{
+	struct sluice_nl_conn conn = { .original = random_tuple(SLUICE_IPV4),
+				       .state = 4,
+				       .verdict = 1 };
+	struct sluice_nl_conn filter = { 0 };
+
+	ok(sluice_nl_conn_matches(&conn, &filter), "a filter of nothing matches all");
+	filter.original.t = conn.original.t;
+	filter.original.has =
+		SLUICE_NL_HAS(SLUICE_TUPLE_A_SRC) | SLUICE_NL_HAS(SLUICE_TUPLE_A_DST) |
+		SLUICE_NL_HAS(SLUICE_TUPLE_A_SPORT) | SLUICE_NL_HAS(SLUICE_TUPLE_A_DPORT) |
+		SLUICE_NL_HAS(SLUICE_TUPLE_A_PROTO);
+	filter.has = SLUICE_NL_HAS(SLUICE_CONN_A_STATE) | SLUICE_NL_HAS(SLUICE_CONN_A_VERDICT);
+	filter.state = 4;
+	filter.verdict = 1;
+	ok(sluice_nl_conn_matches(&conn, &filter), "one of everything matches that");
+#define DIFFERS(field)                                                 \
+	do {                                                           \
+		struct sluice_nl_conn other = filter;                  \
+                                                                       \
+		other.field ^= 1;                                      \
+		check(!sluice_nl_conn_matches(&conn, &other), #field); \
+	} while (0)
+	DIFFERS(original.t.src.w[0]);
+	DIFFERS(original.t.dst.w[0]);
+	DIFFERS(original.t.sport);
+	DIFFERS(original.t.dport);
+	DIFFERS(original.t.proto);
+	DIFFERS(original.t.family);
+	DIFFERS(state);
+	DIFFERS(verdict);
+#undef DIFFERS
+	ok_checks("and nothing else");
+}
+
 /* What a kernel of another version, or a broken one, might send. */
 static void test_bad_answers(void)
 {
@@ -480,6 +709,10 @@ int main(void)
 	test_conns();
 	test_filters();
 	test_rulesets();
+	test_answers();
+	test_numbers();
+	test_refusals();
+	test_matches();
 	test_bad_answers();
 	test_noise();
 	test_errors();

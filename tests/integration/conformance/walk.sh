@@ -9,7 +9,7 @@
 # walk FILE: attaches the pods, one after the other to either node, and takes the steps of ./plan.
 walk() {
 	local anchors=$1 plan=$TOP/tests/integration/conformance/plan
-	local name ports verb a b i=0 node wrong namespaces files arguments=()
+	local name ports verb a b i=0 node wrong namespaces files without='' arguments=()
 	"$plan" pods "$anchors" >"$WORK/anchors.pods"
 	mapfile -t namespaces < <(sed 's/\/.*//' "$WORK/anchors.pods" | sort -u)
 	namespace "${namespaces[@]}"
@@ -18,8 +18,9 @@ walk() {
 		node=node$((i % 2 + 1))
 		pod $node "$name" ""
 		echo "$name ${IP4[$name]} ${IP6[$name]}" >>"$WORK/anchors.addresses"
-		# shellcheck disable=SC2206 # ports is a list
-		[ -z "$ports" ] || arguments+=(--name "$name" --netns "${name/\//.}" $ports)
+		# shellcheck disable=SC2086 # ports is a list
+		servers_of "$name" $ports
+		[ -z "$ports" ] || arguments+=("${SERVERS_OF[@]}")
 	done <"$WORK/anchors.pods"
 	ip -n ext addr add 93.184.216.34/32 dev x0
 	ip -n ext addr add 2001:db8:93::34/128 dev x0
@@ -31,7 +32,8 @@ walk() {
 	} >>"$WORK/anchors.addresses"
 	SERVERS+=("$("$TOOLS/echo" "${arguments[@]}" --name external/example --netns ext tcp/80)")
 	mkdir "$WORK/anchors"
-	"$plan" steps "$anchors" "$WORK/anchors.addresses" "$WORK/anchors" "${ANCHORS_EVERY:-1}" \
+	! kernel_lacks sctp || without=sctp
+	"$plan" steps "$anchors" "$WORK/anchors.addresses" "$WORK/anchors" "${ANCHORS_EVERY:-1}" $without \
 		>"$WORK/anchors.steps"
 	while IFS=$'\t' read -r verb a b; do
 		case $verb in
@@ -47,6 +49,7 @@ walk() {
 			[ -z "$wrong" ] || wrong=$(verdicts "$WORK/anchors/$a")
 			is "$b" "$wrong" ""
 			;;
+		skip) skip "$b" "this kernel has no ${a^^}" ;;
 		reported) check "refused: $b" wait_for 10 complains "$a" ;;
 		accepted)
 			settle

@@ -7,6 +7,7 @@
  *	netns del NAME...	those that exist
  *	netns exec NAME COMMAND...
  *	netns set NAME... PATH=VALUE...	files under /proc/sys
+ *	netns cookie NAME...	the kernel's number of each
  *
  * exec changes the network namespace alone: /sys is still that of the caller's.
  */
@@ -15,6 +16,10 @@
 #include <sys/stat.h>
 
 #include "netns.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
 
 static void loopback_up(void)
 {
@@ -81,12 +86,26 @@ static void set(const char *name, char **settings)
 	}
 }
 
+static void print_cookie(const char *name)
+{
+	uint64_t cookie;
+	socklen_t len = sizeof(cookie);
+	int fd;
+
+	netns_enter(name);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
+		die("netns: the cookie of %s: %s", name, strerror(errno));
+	printf("%llu\n", (unsigned long long)cookie);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	int settings = 2;
 
 	if (argc < 3)
-		die("netns: want add, del, exec or set, and a name");
+		die("netns: want add, del, exec, set or cookie, and a name");
 	if (!strcmp(argv[1], "exec") && argc > 3) {
 		netns_enter(argv[2]);
 		execvp(argv[3], argv + 3);
@@ -106,6 +125,8 @@ int main(int argc, char **argv)
 			add(argv[i]);
 		else if (!strcmp(argv[1], "del"))
 			del(argv[i]);
+		else if (!strcmp(argv[1], "cookie"))
+			print_cookie(argv[i]);
 		else
 			die("netns: unknown command \"%s\"", argv[1]);
 	}

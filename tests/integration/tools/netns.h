@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Network namespaces and addresses, for the packet tools.
+ * Network namespaces, cgroups and addresses, for the packet tools.
  *
  * One process serves many namespaces: a socket belongs to the namespace its thread was in when it
  * was made, and stays there. So a tool enters a namespace, makes the sockets, and enters the next.
@@ -45,6 +45,29 @@ static inline void __attribute__((noreturn, format(printf, 1, 2))) die(const cha
 	exit(2);
 }
 
+/*
+ * A node's programs run in a cgroup of the node's own, $SLUICE_CGROUPS/NAME: sockets made from now on belong
+ * to it. Other names have none; who enters one stays where it is, as the cgroup says nothing about the namespace.
+ */
+static inline void cgroup_enter(const char *name)
+{
+	const char *folder = getenv("SLUICE_CGROUPS");
+	static char last[256];
+	char path[512];
+	int fd;
+
+	if (!folder || !strcmp(name, last))
+		return;
+	snprintf(path, sizeof(path), "%s/%s/cgroup.procs", folder, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (write(fd, "0", 1) != 1)
+		die("%s: %s", path, strerror(errno));
+	close(fd);
+	snprintf(last, sizeof(last), "%s", name);
+}
+
 /* name: as "ip netns" knows it, a path, or "-" for where the tool was started. */
 static inline void netns_enter(const char *name)
 {
@@ -64,6 +87,7 @@ static inline void netns_enter(const char *name)
 	if (fd < 0 || setns(fd, CLONE_NEWNET))
 		die("%s: %s", path, strerror(errno));
 	close(fd);
+	cgroup_enter(name);
 }
 
 static inline socklen_t address_len(const union address *a)

@@ -139,7 +139,7 @@ static void send_echo(struct probe *p)
 		sum = (sum & 0xffff) + (sum >> 16);
 		h->checksum = ~sum;
 	}
-	if (send(p->fd, buf, 8 + p->size, 0) < 0)
+	if (send(p->fd, buf, 8 + p->size, 0) < 0 && errno != ENOBUFS)
 		finish(p, "broken send: %s", strerror(errno));
 }
 
@@ -157,8 +157,9 @@ static void send_question(struct probe *p)
 		buf[i] = 'a' + (unsigned char)buf[i] % 26;
 	if (p->proto != IPPROTO_UDP)
 		buf[p->size - 1] = '\n';
+	/* ENOBUFS: a program at the device's egress dropped it, of which the sender hears where it asks for errors. */
 	if (send(p->fd, buf, p->size, MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
-	    errno != ECONNREFUSED && errno != EHOSTUNREACH && errno != EMSGSIZE)
+	    errno != ECONNREFUSED && errno != EHOSTUNREACH && errno != EMSGSIZE && errno != ENOBUFS)
 		finish(p, "broken send: %s", strerror(errno));
 }
 

@@ -3,9 +3,9 @@
  * raw: packets that no stack would send.
  *
  *	raw NETNS DEVICE MAC SHAPE[,SHAPE...] SRC DST [sport=N] [dport=N] [flags=N] [seq=N]
- *		[ack=N] [count=N] [sweep=1]
+ *		[ack=N] [count=N] [sweep=1] [vlan=N]
  *
- * With sweep each of count packets has the next source port: as many connections.
+ * With sweep each of count packets has the next source port: as many connections. With vlan each has a tag.
  * Sent from DEVICE to the Ethernet address MAC, past the sender's own IP stack. Addresses of one
  * family; every shape exists for both unless said. Prints how many packets went out.
  */
@@ -25,7 +25,7 @@ struct packet {
 };
 
 struct options {
-	unsigned int sport, dport, flags, seq, ack, count, sweep, ident;
+	unsigned int sport, dport, flags, seq, ack, count, sweep, ident, vlan;
 };
 
 /* IPv4 header checksum over the bytes as they are. */
@@ -171,11 +171,21 @@ static void make_header_chain(struct packet *p, const struct options *o, size_t 
 
 static int out_fd;
 static struct sockaddr_ll out_to;
+static unsigned char out_tag[4]; /* of a VLAN: its number, and the type of what follows */
 static unsigned int sent;
 
 static void put(const struct packet *p)
 {
-	if (sendto(out_fd, p->bytes, p->len, 0, (void *)&out_to, sizeof(out_to)) < 0)
+	struct iovec parts[] = {
+		{ out_tag, out_to.sll_protocol == htons(ETH_P_8021Q) ? sizeof(out_tag) : 0 },
+		{ (void *)p->bytes, p->len },
+	};
+	struct msghdr msg = { .msg_name = &out_to,
+			      .msg_namelen = sizeof(out_to),
+			      .msg_iov = parts,
+			      .msg_iovlen = 2 };
+
+	if (sendmsg(out_fd, &msg, 0) < 0)
 		die("raw: send %zu bytes: %s", p->len, strerror(errno));
 	sent++;
 }
@@ -290,6 +300,8 @@ int main(int argc, char **argv)
 			o.sweep = value;
 		else if (!strcmp(key, "count"))
 			o.count = value;
+		else if (!strcmp(key, "vlan"))
+			o.vlan = value;
 		else
 			die("raw: unknown key \"%s\"", key);
 	}
@@ -298,6 +310,11 @@ int main(int argc, char **argv)
 		die("raw: socket: %s", strerror(errno));
 	out_to.sll_family = AF_PACKET;
 	out_to.sll_protocol = htons(p.family == AF_INET ? ETH_P_IP : ETH_P_IPV6);
+	if (o.vlan) {
+		put16(out_tag, o.vlan);
+		put16(out_tag + 2, ntohs(out_to.sll_protocol));
+		out_to.sll_protocol = htons(ETH_P_8021Q);
+	}
 	out_to.sll_ifindex = if_nametoindex(argv[2]);
 	out_to.sll_halen = 6;
 	if (!out_to.sll_ifindex)

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Which data plane sluiced feeds: chosen once, when it first has something to say to it.
+ *
+ * auto takes the module where it answers in our network namespace, else the eBPF variant. Where neither can
+ * be had it is asked again with each retry: the module may be loaded any moment.
+ */
+#ifndef SLUICED_PLANE_H
+#define SLUICED_PLANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ctl/lib/dataplane.h"
+#include "ctl/lib/err.h"
+#include "ctl/sluiced/loop.h"
+
+enum plane_kind {
+	PLANE_AUTO, /* as chosen: not yet */
+	PLANE_MODULE,
+	PLANE_BPF,
+	PLANE_MEMORY, /* forgets: for tests */
+};
+
+struct options;
+
+struct plane {
+	enum plane_kind kind;
+	struct sluice_dataplane *dp; /* NULL until it is chosen */
+	char *why; /* it was; or NULL */
+	struct loop *loop;
+	struct timer tick; /* of the eBPF variant */
+	char *trouble; /* of the last tick; or NULL */
+};
+
+/* "module", "bpf", "memory"; "auto". */
+const char *plane_name(enum plane_kind kind);
+bool plane_parse(const char *name, enum plane_kind *kind);
+
+/* Chooses and opens it; nothing to do if that has been done. */
+int plane_open(struct plane *plane, const struct options *options, struct loop *loop,
+	       struct sluice_err *err);
+void plane_close(struct plane *plane);
+
+/* Of the last commit; 0 where it counts none. */
+uint32_t plane_revision(const struct plane *plane);
+
+/*
+ * The module holds the whole state: what the eBPF variant left in this namespace goes, if there is anything. Logged.
+ */
+void plane_remove_other(const struct plane *plane);
+
+#endif
