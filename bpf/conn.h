@@ -509,7 +509,8 @@ SLUICE_GLOBAL int sluice_create(struct sluice_ctx *x, __u32 side0, __u32 side1)
 	if (!x || !ctl)
 		return -SLUICE_REASON_NO_MEMORY;
 	t = sluice_table_of(ctl, x->family);
-	if (SLUICE_ONCE(t->used) >= SLUICE_ONCE(t->limit))
+	/* What is dead already takes nobody's place, though its object does for a second; without one, pop fails. */
+	if (SLUICE_ONCE(t->alive) >= SLUICE_ONCE(t->limit))
 		return -SLUICE_REASON_TABLE_FULL;
 	ref = sluice_conn_pop(t, x->family);
 	if (!ref)
@@ -575,8 +576,8 @@ SLUICE_GLOBAL int sluice_create(struct sluice_ctx *x, __u32 side0, __u32 side1)
 	}
 	if (x->bits & SLUICE_BPF_DENIED)
 		sluice_conn_push(t, c, ref);
-	else /* its reply entry may have been found: the sweeper takes it out */
-		__sync_fetch_and_or(&c->bits, SLUICE_BPF_DYING);
+	else /* its reply entry may have been found: the sweeper takes it out, and says nothing of it */
+		__sync_fetch_and_or(&c->bits, SLUICE_BPF_DYING | SLUICE_BPF_DENIED);
 	if (err == SLUICE_INSERT_CHAIN)
 		return -SLUICE_REASON_NO_MEMORY;
 	/* A packet to itself, from the port it goes to: both entries are one. */
