@@ -40,6 +40,11 @@ counter() {
 	echo "$number"
 }
 
+# drops NODE REASON
+drops() {
+	counter "$1" "drop-$2"
+}
+
 finish() {
 	local status=$?
 	trap - EXIT INT TERM
