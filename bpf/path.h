@@ -355,8 +355,8 @@ static __always_inline int sluice_read(struct __sk_buff *skb, const struct sluic
 	n = ((n - 1) & (SLUICE_WINDOW - 1)) + 1;
 	if (bpf_skb_load_bytes(skb, SLUICE_FRAME, x->window, n))
 		return sluice_drop(SLUICE_REASON_MALFORMED);
-	x->pkt.flags =
-		0; /* of a fragment the parser says none: they would be those of the packet before */
+	/* Of a fragment the parser says none: they would be those of the packet before. */
+	x->pkt.flags = 0;
 	switch (sluice_parse(x)) {
 	case SLUICE_PARSE_OK:
 		return SLUICE_STEP_FIRST;

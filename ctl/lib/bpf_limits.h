@@ -28,6 +28,20 @@ enum sluice_bpf_where {
 	X("The node's own connections",                                                             \
 	  "reach services by their sockets: by connect, sendmsg and recvmsg, of TCP and UDP alone", \
 	  SLUICE_BPF_ALWAYS)                                                                        \
+	X("Connected UDP sockets of the node",                                                      \
+	  "go on to the backend that they were connected to, also when it has left its service",    \
+	  SLUICE_BPF_ALWAYS)                                                                        \
+	X("Errors of the node's stack",                                                             \
+	  "(too big, time exceeded) about a packet whose source was translated do not find its "    \
+	  "sender",                                                                                 \
+	  SLUICE_BPF_ALWAYS)                                                                        \
+	X("Routes", "are kept for a second, with their MTU", SLUICE_BPF_ALWAYS)                     \
+	X("Room in a full table",                                                                   \
+	  "is made ahead, a sixteenth of it; a flood that is faster has new connections refused "   \
+	  "for a second, reason table-full",                                                        \
+	  SLUICE_BPF_ALWAYS)                                                                        \
+	X("The least budget", "is 6 MB: an array of 16,384 connections for each family",            \
+	  SLUICE_BPF_ALWAYS)                                                                        \
 	X("Processes outside of cgroup2", "do not reach services: cgroup2 is not mounted",          \
 	  SLUICE_BPF_WITHOUT_CGROUP2)                                                               \
 	X("Programs of others at ingress",                                                          \
