@@ -111,7 +111,7 @@ static void test_ruleset(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m.reason, SLUICE_REASON_POLICY_DENY);
 	sluice_ruleset_classify(&x->head, 5, 17, 53, &m, NULL);
 	KUNIT_EXPECT_EQ(test, m.rule_id, 2U);
-	sluice_ruleset_classify(&x->head, 5, 6, 80, &m, NULL);
+	sluice_ruleset_classify(&x->head, 5, sluice_port_key(6, 80), &m, NULL);
 	KUNIT_EXPECT_EQ(test, m.rule_id, 1U);
 
 	x->words[2][1] |= 1ULL << 40;
@@ -139,7 +139,8 @@ static void test_ruleset_corrupted(struct kunit *test)
 		}
 		if (!sluice_ruleset_validate(x, sizeof(*x))) {
 			accepted++;
-			sluice_ruleset_classify(&x->head, below(&rnd, 10), 6, 80, &e, &s);
+			sluice_ruleset_classify(&x->head, below(&rnd, 10), sluice_port_key(6, 80),
+						&e, &s);
 			KUNIT_EXPECT_LE(test, e.action, SLUICE_ACTION_DENY);
 			KUNIT_EXPECT_LE(test, s.action, SLUICE_ACTION_DENY);
 		}
