@@ -103,13 +103,13 @@ static void test_ruleset(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, x);
 	example_init(x);
 	KUNIT_EXPECT_STREQ(test, sluice_ruleset_validate(x, sizeof(*x)) ?: "", "");
-	sluice_ruleset_classify(&x->head, 6, 6, 80, &m, NULL);
+	sluice_ruleset_classify(&x->head, 6, sluice_port_key(6, 80), &m, NULL);
 	KUNIT_EXPECT_EQ(test, m.rule_id, 2U);
 	KUNIT_EXPECT_EQ(test, m.reason, SLUICE_REASON_POLICY_ALLOW);
-	sluice_ruleset_classify(&x->head, 9, 6, 80, &m, NULL);
+	sluice_ruleset_classify(&x->head, 9, sluice_port_key(6, 80), &m, NULL);
 	KUNIT_EXPECT_EQ(test, m.rule_id, 3U);
 	KUNIT_EXPECT_EQ(test, m.reason, SLUICE_REASON_POLICY_DENY);
-	sluice_ruleset_classify(&x->head, 5, 17, 53, &m, NULL);
+	sluice_ruleset_classify(&x->head, 5, sluice_port_key(17, 53), &m, NULL);
 	KUNIT_EXPECT_EQ(test, m.rule_id, 2U);
 	sluice_ruleset_classify(&x->head, 5, sluice_port_key(6, 80), &m, NULL);
 	KUNIT_EXPECT_EQ(test, m.rule_id, 1U);

@@ -718,7 +718,7 @@ static int action_of(u32 id)
 	rcu_read_lock();
 	rs = sluice_ruleset_find(sn, sluice_revision(sn), id);
 	if (rs) {
-		sluice_ruleset_classify(rs, 1, 6, 80, &m, NULL);
+		sluice_ruleset_classify(rs, 1, sluice_port_key(6, 80), &m, NULL);
 		action = m.action;
 	}
 	rcu_read_unlock();
