@@ -46,6 +46,8 @@ ENTRY int conntrack(struct sluice_packet *pkt, struct sluice_tcp_dir *tcp, __u8 
 {
 	if (pkt->tuple.proto == SLUICE_PROTO_TCP && !sluice_tcp_flags_valid(pkt->l4.flags))
 		return -1;
+	if (!state && sluice_tcp_answers(&pkt->tuple, pkt->l4.flags))
+		return -2;
 	if (!state || sluice_tcp_reopens(state, pkt->l4.flags))
 		state = sluice_state_first(pkt->tuple.proto, &pkt->l4, tcp);
 	else
