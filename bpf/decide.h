@@ -14,11 +14,6 @@
 #define SLUICE_AF_INET 2
 #define SLUICE_AF_INET6 10
 
-static __always_inline bool sluice_has_ports(__u8 proto)
-{
-	return proto == SLUICE_PROTO_TCP || proto == SLUICE_PROTO_UDP || proto == SLUICE_PROTO_SCTP;
-}
-
 /* The version of a number of this address in "vips" or "addrs" that counts; SLUICE_BPF_ABSENT without one. */
 #define SLUICE_NUMBER_OF(map, address, fam, revision)                                            \
 	({                                                                                       \
@@ -262,14 +257,7 @@ SLUICE_GLOBAL int sluice_question(struct sluice_ctx *x)
 		flags |= SLUICE_JUDGE_SRC_NODE;
 	if (SLUICE_ONCE(c->bits) & SLUICE_BPF_SELF)
 		flags |= SLUICE_JUDGE_SELF;
-	if (sluice_has_ports(orig->proto))
-		x->judge.port = sluice_ntohs(x->key[1].sport);
-	else if (orig->proto == SLUICE_PROTO_ICMP && orig->sport)
-		x->judge.port = 8 << 8;
-	else if (orig->proto == SLUICE_PROTO_ICMPV6 && orig->sport)
-		x->judge.port = 128 << 8;
-	else
-		x->judge.port = sluice_ntohs(orig->dport);
+	x->judge.port = sluice_judge_port(orig, &x->key[1]);
 	x->judge.src = orig->src;
 	x->judge.dst = x->key[1].src;
 	x->judge.family = x->family;

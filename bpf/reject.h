@@ -123,6 +123,20 @@ static __always_inline int sluice_answer(struct __sk_buff *skb)
 	return (int)bpf_redirect(skb->ifindex, 0);
 }
 
+/* A reset at offset off, behind an IP header that is written. partial: whoever sends it finishes the sum. */
+static __always_inline void
+sluice_write_reset(struct __sk_buff *skb, const struct sluice_packet *pkt, __u32 off, bool partial)
+{
+	struct sluice_reset r;
+	__u32 sum = sluice_pseudo_sum(&pkt->tuple, SLUICE_PROTO_TCP, sizeof(r));
+
+	sluice_reset_of(pkt, &r);
+	r.check = partial ? sluice_csum_fold(sum) :
+			    ~sluice_csum_fold(
+				    (__u32)bpf_csum_diff(NULL, 0, (void *)&r, sizeof(r), sum));
+	bpf_skb_store_bytes(skb, off, &r, sizeof(r), 0);
+}
+
 SLUICE_GLOBAL int sluice_reject4(struct __sk_buff *skb, struct sluice_ctx *x)
 {
 	struct sluice_answer4 ip = {};
@@ -154,14 +168,7 @@ SLUICE_GLOBAL int sluice_reject4(struct __sk_buff *skb, struct sluice_ctx *x)
 	ip.check = ~sluice_csum_fold((__u32)bpf_csum_diff(NULL, 0, (void *)&ip, sizeof(ip), 0));
 	bpf_skb_store_bytes(skb, SLUICE_FRAME, &ip, sizeof(ip), 0);
 	if (tcp) {
-		__u32 sum = sluice_pseudo_sum(&x->pkt.tuple, SLUICE_PROTO_TCP, (__u16)bytes);
-		struct sluice_reset r;
-
-		sluice_reset_of(&x->pkt, &r);
-		r.check = partial ? sluice_csum_fold(sum) :
-				    ~sluice_csum_fold((__u32)bpf_csum_diff(NULL, 0, (void *)&r,
-									   sizeof(r), sum));
-		bpf_skb_store_bytes(skb, SLUICE_FRAME + sizeof(ip), &r, sizeof(r), 0);
+		sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), partial);
 	} else {
 		struct sluice_unreachable u = { .type = 3, .code = 3 };
 
@@ -205,14 +212,7 @@ SLUICE_GLOBAL int sluice_reject6(struct __sk_buff *skb, struct sluice_ctx *x)
 	ip.dst = x->pkt.tuple.src;
 	bpf_skb_store_bytes(skb, SLUICE_FRAME, &ip, sizeof(ip), 0);
 	if (tcp) {
-		__u32 sum = sluice_pseudo_sum(&x->pkt.tuple, SLUICE_PROTO_TCP, (__u16)bytes);
-		struct sluice_reset r;
-
-		sluice_reset_of(&x->pkt, &r);
-		r.check = partial ? sluice_csum_fold(sum) :
-				    ~sluice_csum_fold((__u32)bpf_csum_diff(NULL, 0, (void *)&r,
-									   sizeof(r), sum));
-		bpf_skb_store_bytes(skb, SLUICE_FRAME + sizeof(ip), &r, sizeof(r), 0);
+		sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), partial);
 	} else {
 		__u32 sum = sluice_pseudo_sum(&x->pkt.tuple, SLUICE_PROTO_ICMPV6, (__u16)bytes);
 		struct sluice_unreachable u = { .type = 1, .code = 4 };

@@ -31,6 +31,19 @@ struct sluice_judge_in {
 	__u8 pad;
 };
 
+/* The port to judge a connection by that stands, from its two tuples; see sluice_port_key(). */
+static __always_inline __u16 sluice_judge_port(const struct sluice_tuple *orig,
+					       const struct sluice_tuple *reply)
+{
+	if (sluice_has_ports(orig->proto))
+		return sluice_ntohs(reply->sport);
+	if (orig->proto == SLUICE_PROTO_ICMP && orig->sport)
+		return 8 << 8;
+	if (orig->proto == SLUICE_PROTO_ICMPV6 && orig->sport)
+		return 128 << 8;
+	return sluice_ntohs(orig->dport);
+}
+
 /* One direction's part of the verdict. verdict NONE: this direction was not judged here. */
 struct sluice_judge_side {
 	__u32 rule; /* id of the deciding rule, or 0 */

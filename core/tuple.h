@@ -84,6 +84,12 @@ static __always_inline void sluice_addr_mask(struct sluice_addr *a, __u32 plen)
 	}
 }
 
+/* Does a packet of this protocol have ports? An echo's identifier is none. */
+static __always_inline bool sluice_has_ports(__u8 proto)
+{
+	return proto == SLUICE_PROTO_TCP || proto == SLUICE_PROTO_UDP || proto == SLUICE_PROTO_SCTP;
+}
+
 static __always_inline __u32 sluice_family_bits(__u8 family)
 {
 	return family == SLUICE_IPV4 ? 32 : 128;

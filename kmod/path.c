@@ -128,11 +128,6 @@ static void judge(struct sluice_net *sn, u32 gen, u32 rev, const struct sluice_t
 	}
 }
 
-static bool has_ports(u8 proto)
-{
-	return proto == SLUICE_PROTO_TCP || proto == SLUICE_PROTO_UDP || proto == SLUICE_PROTO_SCTP;
-}
-
 void sluice_decide(struct sluice_net *sn, const struct sluice_query *q, struct sluice_decision *d)
 {
 	const struct sluice_tuple *t = q->tuple;
@@ -170,7 +165,7 @@ void sluice_decide(struct sluice_net *sn, const struct sluice_query *q, struct s
 		}
 	}
 
-	if (has_ports(t->proto)) {
+	if (sluice_has_ports(t->proto)) {
 		struct sluice_service_key key = {
 			.addr = t->dst,
 			.port = t->dport,
@@ -288,7 +283,6 @@ static enum sluice_verdict rejudge(struct sluice_ctx *x, struct sluice_conn *c)
 	struct sluice_tuple orig, reply;
 	struct sluice_judgement j;
 	u32 flags = 0;
-	u16 port;
 	int i;
 
 	sluice_conn_tuple(c, SLUICE_DIR_ORIGINAL, &orig);
@@ -310,16 +304,8 @@ static enum sluice_verdict rejudge(struct sluice_ctx *x, struct sluice_conn *c)
 		flags |= SLUICE_JUDGE_SRC_NODE;
 	if (test_bit(SLUICE_CONN_BIT_SELF, &c->bits))
 		flags |= SLUICE_JUDGE_SELF;
-	if (has_ports(orig.proto))
-		port = ntohs(reply.sport);
-	else if (orig.proto == SLUICE_PROTO_ICMP && orig.sport)
-		port = 8 << 8;
-	else if (orig.proto == SLUICE_PROTO_ICMPV6 && orig.sport)
-		port = 128 << 8;
-	else
-		port = ntohs(orig.dport);
-	judge(sn, gen, rev, &orig, &reply.src, port, flags, ep[0], ep[1],
-	      x->at == SLUICE_AT_INGRESS, &j);
+	judge(sn, gen, rev, &orig, &reply.src, sluice_judge_port(&orig, &reply), flags, ep[0],
+	      ep[1], x->at == SLUICE_AT_INGRESS, &j);
 	sluice_count(sn, rejudged);
 	sluice_conn_rejudged(c, &j, gen);
 	if (j.verdict == SLUICE_VERDICT_ALLOW)

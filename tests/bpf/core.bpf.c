@@ -18,6 +18,8 @@ ENTRY int tuples(struct sluice_tuple *a, struct sluice_tuple *b, __u32 plen)
 {
 	sluice_tuple_invert(a, b);
 	sluice_addr_mask(&a->src, plen);
+	if (sluice_has_ports(a->proto))
+		return sluice_judge_port(a, b);
 	return sluice_tuple_equal(a, b) + sluice_family_bits(a->family) +
 	       2 * sluice_addr_martian_source(&a->src, a->family) +
 	       4 * sluice_addr_multicast(&a->dst, a->family) +
