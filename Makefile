@@ -65,7 +65,7 @@ fuzz: deps ## all fuzzers, FUZZ_SECONDS each (default 60)
 
 soak: tests ## traffic, updates and module reloads on the debug kernel, SOAK_SECONDS long (default 1800)
 	@tools/kmod-build debug
-	@tests/integration/vm --kernel debug --timeout $$(($${SOAK_SECONDS:-1800} + 1200)) \
+	@tests/integration/vm --kernel debug --parallel --timeout $$(($${SOAK_SECONDS:-1800} + 1200)) \
 		--env SOAK_SECONDS=$${SOAK_SECONDS:-1800} -- tests/integration/soak
 
 install: build ## programs, man pages, units and completion into DESTDIR, default /
