@@ -92,6 +92,14 @@ static __always_inline __u8 sluice_state_class(__u8 state)
 }
 
 #ifndef __bpf__
+static inline const char *sluice_evict_name(__u32 class)
+{
+	static const char *const names[SLUICE_EVICT_COUNT] = { "closing", "unreplied", "idle",
+							       "established" };
+
+	return class < SLUICE_EVICT_COUNT ? names[class] : "unknown";
+}
+
 static inline const char *sluice_state_name(__u32 state)
 {
 	switch (state) {

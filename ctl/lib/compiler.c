@@ -28,6 +28,8 @@
  */
 #include "ctl/lib/compiler.h"
 
+#include <time.h>
+
 #include "ctl/lib/compiler_internal.h"
 #include "uapi/sluice.h"
 
@@ -693,19 +695,32 @@ static int send_all(struct sluice_compiler *c, struct sluice_dataplane *dp, bool
 	return ret;
 }
 
+/* Nanoseconds of CLOCK_MONOTONIC. */
+static int64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
 int sluice_compiler_sync(struct sluice_compiler *c, struct sluice_dataplane *dp, bool full,
 			 struct sluice_err *err)
 {
+	int64_t began, compiled;
 	int ret;
 
 	full |= c->need_full;
 	if (!full && !sluice_compiler_dirty(c))
 		return 0;
+	began = now();
 	c->stats.sent = c->stats.built = c->stats.classified = c->stats.compiled_services = 0;
 	compiler_service_update(c);
 	compiler_policy_update(c);
 	compiler_peer_update(c);
 	compiler_policy_build(c);
+	compiled = now();
+	c->stats.compile_ns = compiled - began;
 
 	ret = dp->ops->begin(dp, err);
 	if (ret) {
@@ -722,6 +737,7 @@ int sluice_compiler_sync(struct sluice_compiler *c, struct sluice_dataplane *dp,
 		return ret;
 	}
 	c->need_full = false;
+	c->stats.commit_ns = now() - compiled;
 	compiler_service_sent(c);
 	compiler_peer_sent(c);
 	compiler_policy_sent(c);

@@ -76,6 +76,8 @@ struct sluice_compiler_stats {
 	size_t built; /* rulesets compiled */
 	size_t classified; /* addresses whose class was computed */
 	size_t compiled_services;
+	int64_t compile_ns; /* from objects to what the data plane shall hold */
+	int64_t commit_ns; /* the transaction */
 };
 void sluice_compiler_stats(const struct sluice_compiler *compiler,
 			   struct sluice_compiler_stats *stats);

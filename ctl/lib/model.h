@@ -136,6 +136,7 @@ struct sluice_slice {
 	char *service; /* its name; "" for a slice that belongs to none */
 	struct sluice_slice_group *groups;
 	size_t n_groups;
+	int64_t triggered; /* when what it tells of happened, sluice_timestamp_now(); 0: not known */
 };
 
 struct sluice_policy_port {

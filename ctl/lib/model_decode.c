@@ -14,6 +14,7 @@
 
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/model.h"
+#include "ctl/lib/timestamp.h"
 
 #define MAX_ITEMS 1000000 /* of one array: far above what etcd's 1.5 MiB for one object can hold */
 
@@ -950,6 +951,17 @@ static bool decode_slice_endpoint(struct decoder *d, const struct path *p, const
 	return true;
 }
 
+/* For people who look at latencies: one that cannot be read is no reason to refuse the object. */
+static int64_t trigger_time(const struct path *root)
+{
+	const struct sluice_value *meta = sluice_value_get(root->value, "metadata");
+	const char *text = sluice_value_text(sluice_value_get(meta, "annotations"),
+					     "endpoints.kubernetes.io/last-change-trigger-time");
+	int64_t ns;
+
+	return text && sluice_timestamp_parse(text, &ns) ? ns : 0;
+}
+
 static bool decode_slice(struct decoder *d, const struct path *root, struct sluice_object *o)
 {
 	struct sluice_slice *slice = (struct sluice_slice *)o;
@@ -960,6 +972,7 @@ static bool decode_slice(struct decoder *d, const struct path *root, struct slui
 	size_t n, i;
 
 	slice->service = sluice_strdup(service ? service : "");
+	slice->triggered = trigger_time(root);
 	slice->groups = sluice_zalloc(sizeof(*slice->groups));
 	slice->n_groups = 1;
 	if (!want_string(d, &tp, &type) || !want_list(d, &ep, &n))

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* stats: what packets met. ct stats: what connections did. */
-#include "ctl/lib/nl.h"
+#include "ctl/lib/nl_query.h"
 #include "ctl/sluicectl/command.h"
 #include "ctl/sluicectl/output.h"
-#include "ctl/sluicectl/query.h"
-
-static const char *const evict_names[SLUICE_EVICT_COUNT] = { "closing", "unreplied", "idle",
-							     "established" };
 
 typedef unsigned long long ull;
 
@@ -19,7 +15,7 @@ static json_t *stats_json(const struct sluice_nl_stats *s)
 	if (s->drops_unknown)
 		json_object_set_new(drops, "unknown", json_integer(s->drops_unknown));
 	for (int i = 0; i < SLUICE_EVICT_COUNT; i++)
-		json_object_set_new(evicted, evict_names[i], json_integer(s->evicted[i]));
+		json_object_set_new(evicted, sluice_evict_name(i), json_integer(s->evicted[i]));
 	return json_pack(
 		"{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}",
 		"drops", drops, "hits", (json_int_t)s->hits, "misses", (json_int_t)s->misses,
@@ -62,7 +58,7 @@ int run_stats(const struct invocation *inv, struct sluice_err *err)
 	ret = sluice_nl_open(&nl, err);
 	if (ret)
 		return ret;
-	ret = query_stats(&nl, &s, err);
+	ret = sluice_nl_query_stats(&nl, &s, err);
 	sluice_nl_close(&nl);
 	if (ret)
 		return ret;
@@ -85,7 +81,7 @@ int run_stats(const struct invocation *inv, struct sluice_err *err)
 
 int run_ct_stats(const struct invocation *inv, struct sluice_err *err)
 {
-	struct kernel_info info;
+	struct sluice_nl_kernel info;
 	struct sluice_nl_stats s;
 	struct sluice_nl nl;
 	char used[32], budget[32];
@@ -95,16 +91,16 @@ int run_ct_stats(const struct invocation *inv, struct sluice_err *err)
 	ret = sluice_nl_open(&nl, err);
 	if (ret)
 		return ret;
-	ret = query_info(&nl, &info, err);
+	ret = sluice_nl_query_info(&nl, &info, err);
 	if (!ret)
-		ret = query_stats(&nl, &s, err);
+		ret = sluice_nl_query_stats(&nl, &s, err);
 	sluice_nl_close(&nl);
 	if (ret)
 		return ret;
 	if (inv->json) {
 		evicted = json_object();
 		for (int i = 0; i < SLUICE_EVICT_COUNT; i++)
-			json_object_set_new(evicted, evict_names[i], json_integer(s.evicted[i]));
+			json_object_set_new(evicted, sluice_evict_name(i), json_integer(s.evicted[i]));
 		json_print(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}",
 				     "connections", (json_int_t)info.info.conns, "bytes",
 				     (json_int_t)info.info.conn_bytes, "budget",
@@ -124,7 +120,7 @@ int run_ct_stats(const struct invocation *inv, struct sluice_err *err)
 	for (int i = 0; i < SLUICE_EVICT_ESTABLISHED; i++) {
 		char name[32];
 
-		snprintf(name, sizeof(name), "evicted-%s", evict_names[i]);
+		snprintf(name, sizeof(name), "evicted-%s", sluice_evict_name(i));
 		print_counter(name, s.evicted[i],
 			      "made room for new ones, the budget being used up");
 	}

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "ctl/lib/nl.h"
+#include "ctl/lib/nl_query.h"
 #include "ctl/lib/sock.h"
 #include "ctl/sluicectl/command.h"
 #include "ctl/sluicectl/output.h"
-#include "ctl/sluicectl/query.h"
 
 #define ANSWER_MS 10000
 
@@ -16,7 +15,7 @@ static int ask_controller(const char *path, json_t **answer, struct sluice_err *
 	return ret;
 }
 
-static int ask_kernel(struct kernel_info *info, struct sluice_err *err)
+static int ask_kernel(struct sluice_nl_kernel *info, struct sluice_err *err)
 {
 	struct sluice_nl nl;
 	int ret;
@@ -24,7 +23,7 @@ static int ask_kernel(struct kernel_info *info, struct sluice_err *err)
 	ret = sluice_nl_open(&nl, err);
 	if (ret)
 		return ret;
-	ret = query_info(&nl, info, err);
+	ret = sluice_nl_query_info(&nl, info, err);
 	sluice_nl_close(&nl);
 	return ret;
 }
@@ -55,7 +54,7 @@ static void print_controller(const json_t *answer)
 		       json_string_value(json_object_get(value, "message")) ?: "?");
 }
 
-static void print_kernel(const struct kernel_info *info)
+static void print_kernel(const struct sluice_nl_kernel *info)
 {
 	const struct sluice_nl_info *i = &info->info;
 	char used[32], budget[32];
@@ -68,9 +67,26 @@ static void print_kernel(const struct kernel_info *info)
 	       bytes_text(budget, i->conn_budget));
 }
 
+static json_t *kernel_json(const struct sluice_nl_kernel *info)
+{
+	const struct sluice_nl_info *i = &info->info;
+
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		"dataplane", info->dataplane, "version", info->version, "revision",
+		(json_int_t)i->revision, "services", (json_int_t)i->services, "backends",
+		(json_int_t)i->backends, "peers", (json_int_t)i->peers, "rules",
+		(json_int_t)i->rules, "rulesets", (json_int_t)i->rulesets, "endpoints",
+		(json_int_t)i->endpoints, "uplinks", (json_int_t)i->uplinks, "connections",
+		(json_int_t)i->conns, "connectionBytes", (json_int_t)i->conn_bytes,
+		"connectionBudget", (json_int_t)i->conn_budget, "buckets", (json_int_t)i->buckets,
+		"connectionSize4", (json_int_t)i->conn_size4, "connectionSize6",
+		(json_int_t)i->conn_size6);
+}
+
 int run_status(const struct invocation *inv, struct sluice_err *err)
 {
-	struct kernel_info info;
+	struct sluice_nl_kernel info;
 	json_t *answer = NULL;
 	int controller, kernel;
 	bool ready;
@@ -84,7 +100,7 @@ int run_status(const struct invocation *inv, struct sluice_err *err)
 			json_object_del(answer, "ok");
 		json_print(json_pack("{s:o?, s:o?}", "controller",
 				     answer ? json_incref(answer) : NULL, "kernel",
-				     kernel ? NULL : info_json(&info)));
+				     kernel ? NULL : kernel_json(&info)));
 	} else {
 		if (!controller)
 			print_controller(answer);

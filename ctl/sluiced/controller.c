@@ -13,6 +13,7 @@
 #include "ctl/lib/dataplane_netlink.h"
 #include "ctl/lib/nl.h"
 #include "ctl/lib/nl_object.h"
+#include "ctl/lib/timestamp.h"
 #include "ctl/sluiced/attachment_file.h"
 #include "ctl/sluiced/log.h"
 #include "ctl/sluiced/uplink.h"
@@ -255,6 +256,8 @@ static void fail(struct controller *c, int code, const struct sluice_err *err)
 	if (!c->failure || strcmp(c->failure, sluice_err_msg(err)))
 		log_error("cannot bring the state into the kernel", "error", sluice_err_msg(err),
 			  "retry_ms", LOG_NUM(delay));
+	if (!c->failure)
+		c->failing = loop_now();
 	set_text(&c->failure, sluice_err_msg(err));
 	c->failures++;
 	c->wanted = false;
@@ -280,7 +283,7 @@ static void sync(struct controller *c)
 {
 	struct sluice_compiler_stats stats;
 	bool full = c->full, dirty;
-	int64_t began = loop_now();
+	int64_t began = sluice_timestamp_now();
 	int ret = 0;
 	SLUICE_ERR(err);
 
@@ -300,6 +303,7 @@ static void sync(struct controller *c)
 		ret = configure(c, &err);
 	tell_problems(c);
 	if (ret) {
+		metrics_synced(&c->metrics, full, sluice_timestamp_now() - began, NULL);
 		fail(c, ret, &err);
 		return;
 	}
@@ -311,10 +315,12 @@ static void sync(struct controller *c)
 	if (dirty) {
 		c->syncs++;
 		sluice_compiler_stats(c->compiler, &stats);
+		began = sluice_timestamp_now() - began;
+		metrics_synced(&c->metrics, full, began, &stats);
 		log_info("state is in the kernel", "full", full ? "true" : NULL, "sent",
 			 LOG_NUM(stats.sent), "services", LOG_NUM(stats.services), "peers",
 			 LOG_NUM(stats.peers), "rulesets", LOG_NUM(stats.rulesets), "endpoints",
-			 LOG_NUM(stats.endpoints), "ms", LOG_NUM(loop_now() - began));
+			 LOG_NUM(stats.endpoints), "ms", LOG_NUM(began / 1000000));
 	}
 	set_ready(c, true);
 }
@@ -323,6 +329,13 @@ void controller_want_sync(struct controller *c, bool full)
 {
 	c->wanted = true;
 	c->full |= full;
+	metrics_queued(&c->metrics);
+}
+
+void controller_add_source(struct controller *c, struct source *source)
+{
+	source->next = c->sources;
+	c->sources = source;
 }
 
 bool controller_work(struct controller *c)
@@ -479,6 +492,7 @@ int controller_init(struct controller *c, struct loop *loop, const struct option
 	c->retry.expired = retry;
 	c->resync.expired = resync;
 	c->model = sluice_model_new();
+	metrics_init(&c->metrics, c->model);
 	c->manifests = sluice_manifests_new(c->model);
 	c->compiler = sluice_compiler_new(c->model, options->node);
 	for (size_t i = 0; i < options->n_manifests; i++) {
@@ -505,6 +519,7 @@ void controller_exit(struct controller *c)
 	plane_close(&c->plane);
 	sluice_compiler_free(c->compiler);
 	sluice_manifests_free(c->manifests);
+	metrics_exit(&c->metrics);
 	sluice_model_free(c->model);
 	attachments_clear(&c->attachments);
 	sluice_map_clear(&c->told, NULL);

@@ -33,7 +33,9 @@
 #include "ctl/lib/model.h"
 #include "ctl/sluiced/attachment.h"
 #include "ctl/sluiced/loop.h"
+#include "ctl/sluiced/metrics.h"
 #include "ctl/sluiced/plane.h"
+#include "ctl/sluiced/source.h"
 
 struct options {
 	const char *node;
@@ -45,6 +47,8 @@ struct options {
 	uint64_t conn_budget; /* bytes; 0: the data plane's own */
 	unsigned int resync; /* seconds between full transactions; 0: never */
 	enum plane_kind dataplane;
+	const char *metrics_address; /* ADDRESS:PORT; NULL: none */
+	const char *health_address;
 	const char *cgroup; /* whose processes reach services by eBPF; NULL: the root of cgroup2 */
 };
 
@@ -68,12 +72,15 @@ struct controller {
 	uint64_t syncs; /* transactions committed */
 	unsigned int failures; /* of transactions, in a row */
 	char *failure; /* why the last transaction failed; NULL: it did not */
+	int64_t failing; /* loop_now() since which it does */
 	struct sluice_addr masquerade[2]; /* the node's addresses towards others: IPv4, IPv6 */
 	char *uplink_problem; /* an uplink that is not there; or NULL */
 	struct sluice_map told; /* problems that have been logged, and still stand */
 	unsigned long told_versions[2]; /* of the manifests' and the compiler's problems in it */
 	struct timer retry;
 	struct timer resync;
+	struct metrics metrics;
+	struct source *sources; /* of objects, besides the manifests */
 
 	/* Called after each attempt at a transaction; for those who wait for one. */
 	void (*settled)(void *arg);
@@ -88,6 +95,9 @@ void controller_exit(struct controller *c);
 /* Soon: when the loop has nothing else to do. */
 void controller_want_sync(struct controller *c, bool full);
 bool controller_work(struct controller *c); /* whether there was anything to do */
+
+/* One more source; it is not ready before that has synced. The source must outlive the controller. */
+void controller_add_source(struct controller *c, struct source *source);
 
 /* Looks for changed manifests. */
 void controller_refresh(struct controller *c);

@@ -12,6 +12,7 @@
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/sock.h"
 #include "ctl/sluiced/controller.h"
+#include "ctl/sluiced/health.h"
 #include "ctl/sluiced/log.h"
 #include "ctl/sluiced/notice.h"
 #include "ctl/sluiced/server.h"
@@ -34,6 +35,8 @@ static const char usage[] =
 	"  --conn-budget BYTES    memory for connections; K, M, G may follow (default: an eighth of all)\n"
 	"  --dataplane NAME       module, bpf, or auto (default): the module if it is loaded, else bpf\n"
 	"  --cgroup PATH          bpf: the cgroup2 whose processes reach services (default: its root)\n"
+	"  --health-address ADDR  /healthz, /livez, /readyz on this ADDRESS:PORT (default: nowhere)\n"
+	"  --metrics-address ADDR /metrics on this ADDRESS:PORT (default: nowhere)\n"
 	"  --resync SECONDS       send everything again this often (default 0: never)\n"
 	"  --log-level LEVEL      debug, info, warning or error (default info)\n"
 	"  --help                 this text\n"
@@ -88,6 +91,15 @@ static bool parse_bytes(const char *text, uint64_t *bytes)
 	return *bytes;
 }
 
+static const char *parse_address(const char *option, const char *text)
+{
+	struct sockaddr_storage address;
+
+	if (!http_parse_address(text, &address))
+		refuse("%s %s: not an address and a port", option, text);
+	return text;
+}
+
 static void parse_options(int argc, char **argv, struct options *options)
 {
 	enum {
@@ -100,6 +112,8 @@ static void parse_options(int argc, char **argv, struct options *options)
 		LOG_LEVEL,
 		DATAPLANE,
 		CGROUP,
+		HEALTH_ADDRESS,
+		METRICS_ADDRESS,
 		HELP
 	};
 	static const struct option longs[] = {
@@ -113,6 +127,8 @@ static void parse_options(int argc, char **argv, struct options *options)
 		/* "memory" for tests without a kernel; not in the manual. */
 		{ "dataplane", required_argument, NULL, DATAPLANE },
 		{ "cgroup", required_argument, NULL, CGROUP },
+		{ "health-address", required_argument, NULL, HEALTH_ADDRESS },
+		{ "metrics-address", required_argument, NULL, METRICS_ADDRESS },
 		{ "help", no_argument, NULL, HELP },
 		{ 0 },
 	};
@@ -164,6 +180,12 @@ static void parse_options(int argc, char **argv, struct options *options)
 			break;
 		case CGROUP:
 			options->cgroup = optarg;
+			break;
+		case HEALTH_ADDRESS:
+			options->health_address = parse_address("--health-address", optarg);
+			break;
+		case METRICS_ADDRESS:
+			options->metrics_address = parse_address("--metrics-address", optarg);
 			break;
 		case 'h':
 		case HELP:
@@ -264,6 +286,7 @@ static int run(const struct options *options, struct sluice_err *err)
 	struct notices notices;
 	struct signals signals;
 	struct server server;
+	struct health health;
 	int ret;
 
 	ret = loop_init(&loop, err);
@@ -288,6 +311,9 @@ static int run(const struct options *options, struct sluice_err *err)
 	ret = server_init(&server, &c, options->socket, err);
 	if (ret)
 		goto exit_notices;
+	ret = health_init(&health, &c, err);
+	if (ret)
+		goto exit_server;
 	if (options->dataplane != PLANE_MEMORY) {
 		switch_on("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward");
 		switch_on("net.ipv6.conf.all.forwarding", "/proc/sys/net/ipv6/conf/all/forwarding");
@@ -296,6 +322,8 @@ static int run(const struct options *options, struct sluice_err *err)
 
 	ret = loop_run(&loop, err);
 
+	health_exit(&health);
+exit_server:
 	server_exit(&server);
 exit_notices:
 	notices_exit(&notices);

@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "ctl/lib/alloc.h"
+#include "ctl/lib/bpf_conns.h"
 #include "ctl/lib/bpf_object.h"
 #include "ctl/lib/dataplane_bpf.h"
 #include "ctl/lib/dataplane_memory.h"
 #include "ctl/lib/dataplane_netlink.h"
-#include "ctl/lib/nl.h"
+#include "ctl/lib/nl_query.h"
 #include "ctl/sluiced/controller.h"
 #include "ctl/sluiced/log.h"
 
@@ -152,6 +153,46 @@ void plane_close(struct plane *plane)
 	plane->dp = NULL;
 	free(plane->why);
 	free(plane->trouble);
+}
+
+/* The eBPF variant's GET_INFO walks its maps of objects, which this is not to cost. */
+static void count_bpf_conns(const struct plane *plane, struct plane_counters *counters)
+{
+	const struct sluice_bpf_control *control =
+		sluice_dataplane_bpf_object(plane->dp)->control;
+
+	for (int i = 0; i < 2; i++)
+		counters->conns += __atomic_load_n(&control->table[i].alive, __ATOMIC_RELAXED);
+	counters->conn_bytes = sluice_bpf_conn_bytes(control);
+	counters->conn_budget = control->budget;
+}
+
+int plane_count(const struct plane *plane, struct plane_counters *counters, struct sluice_err *err)
+{
+	struct sluice_nl_kernel kernel;
+	struct sluice_nl nl;
+	int ret;
+
+	*counters = (struct plane_counters){ 0 };
+	if (!plane->dp || plane->kind == PLANE_MEMORY)
+		return sluice_err_set(err, ENODATA, "no data plane that counts");
+	ret = plane->kind == PLANE_MODULE ? sluice_nl_open_module(&nl, err) :
+					    sluice_nl_open(&nl, err);
+	if (ret)
+		return ret;
+	ret = sluice_nl_query_stats(&nl, &counters->stats, err);
+	if (!ret && plane->kind == PLANE_MODULE) {
+		ret = sluice_nl_query_info(&nl, &kernel, err);
+		if (!ret) {
+			counters->conns = kernel.info.conns;
+			counters->conn_bytes = kernel.info.conn_bytes;
+			counters->conn_budget = kernel.info.conn_budget;
+		}
+	} else if (!ret) {
+		count_bpf_conns(plane, counters);
+	}
+	sluice_nl_close(&nl);
+	return ret;
 }
 
 uint32_t plane_revision(const struct plane *plane)

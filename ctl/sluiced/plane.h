@@ -13,6 +13,7 @@
 
 #include "ctl/lib/dataplane.h"
 #include "ctl/lib/err.h"
+#include "ctl/lib/nl_object.h"
 #include "ctl/sluiced/loop.h"
 
 enum plane_kind {
@@ -41,6 +42,20 @@ bool plane_parse(const char *name, enum plane_kind *kind);
 int plane_open(struct plane *plane, const struct options *options, struct loop *loop,
 	       struct sluice_err *err);
 void plane_close(struct plane *plane);
+
+/* What a data plane counts. */
+struct plane_counters {
+	uint32_t conns;
+	uint64_t conn_bytes; /* memory of the connections */
+	uint64_t conn_budget;
+	struct sluice_nl_stats stats;
+};
+
+/*
+ * Reads them, without a walk over anything. ENODATA: there is no data plane yet, or this one counts nothing; else the
+ * errors of nl.h.
+ */
+int plane_count(const struct plane *plane, struct plane_counters *counters, struct sluice_err *err);
 
 /* Of the last commit; 0 where it counts none. */
 uint32_t plane_revision(const struct plane *plane);

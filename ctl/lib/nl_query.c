@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "ctl/sluicectl/query.h"
+#include "ctl/lib/nl_query.h"
 
 #include <stdio.h>
 
@@ -11,7 +11,7 @@ struct answer {
 static int take_info(struct nlattr **attrs, void *arg, struct sluice_err *err)
 {
 	struct answer *answer = arg;
-	struct kernel_info *info = answer->to;
+	struct sluice_nl_kernel *info = answer->to;
 	int ret;
 
 	if (!attrs[SLUICE_A_INFO])
@@ -46,30 +46,13 @@ static int ask(struct sluice_nl *nl, uint8_t cmd, sluice_nl_handler handle, void
 	return ret;
 }
 
-int query_info(struct sluice_nl *nl, struct kernel_info *info, struct sluice_err *err)
+int sluice_nl_query_info(struct sluice_nl *nl, struct sluice_nl_kernel *info, struct sluice_err *err)
 {
 	info->dataplane = sluice_nl_dataplane(nl);
 	return ask(nl, SLUICE_CMD_GET_INFO, take_info, info, err);
 }
 
-int query_stats(struct sluice_nl *nl, struct sluice_nl_stats *stats, struct sluice_err *err)
+int sluice_nl_query_stats(struct sluice_nl *nl, struct sluice_nl_stats *stats, struct sluice_err *err)
 {
 	return ask(nl, SLUICE_CMD_GET_STATS, take_stats, stats, err);
-}
-
-json_t *info_json(const struct kernel_info *info)
-{
-	const struct sluice_nl_info *i = &info->info;
-
-	return json_pack(
-		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-		"dataplane", info->dataplane, "version", info->version, "revision",
-		(json_int_t)i->revision, "services", (json_int_t)i->services, "backends",
-		(json_int_t)i->backends, "peers", (json_int_t)i->peers, "rules",
-		(json_int_t)i->rules, "rulesets", (json_int_t)i->rulesets, "endpoints",
-		(json_int_t)i->endpoints, "uplinks", (json_int_t)i->uplinks, "connections",
-		(json_int_t)i->conns, "connectionBytes", (json_int_t)i->conn_bytes,
-		"connectionBudget", (json_int_t)i->conn_budget, "buckets", (json_int_t)i->buckets,
-		"connectionSize4", (json_int_t)i->conn_size4, "connectionSize6",
-		(json_int_t)i->conn_size6);
 }
