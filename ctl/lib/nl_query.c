@@ -46,13 +46,15 @@ static int ask(struct sluice_nl *nl, uint8_t cmd, sluice_nl_handler handle, void
 	return ret;
 }
 
-int sluice_nl_query_info(struct sluice_nl *nl, struct sluice_nl_kernel *info, struct sluice_err *err)
+int sluice_nl_query_info(struct sluice_nl *nl, struct sluice_nl_kernel *info,
+			 struct sluice_err *err)
 {
 	info->dataplane = sluice_nl_dataplane(nl);
 	return ask(nl, SLUICE_CMD_GET_INFO, take_info, info, err);
 }
 
-int sluice_nl_query_stats(struct sluice_nl *nl, struct sluice_nl_stats *stats, struct sluice_err *err)
+int sluice_nl_query_stats(struct sluice_nl *nl, struct sluice_nl_stats *stats,
+			  struct sluice_err *err)
 {
 	return ask(nl, SLUICE_CMD_GET_STATS, take_stats, stats, err);
 }

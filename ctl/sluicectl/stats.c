@@ -100,7 +100,8 @@ int run_ct_stats(const struct invocation *inv, struct sluice_err *err)
 	if (inv->json) {
 		evicted = json_object();
 		for (int i = 0; i < SLUICE_EVICT_COUNT; i++)
-			json_object_set_new(evicted, sluice_evict_name(i), json_integer(s.evicted[i]));
+			json_object_set_new(evicted, sluice_evict_name(i),
+					    json_integer(s.evicted[i]));
 		json_print(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}",
 				     "connections", (json_int_t)info.info.conns, "bytes",
 				     (json_int_t)info.info.conn_bytes, "budget",

@@ -32,7 +32,7 @@
 #include "ctl/lib/map.h"
 #include "ctl/lib/model.h"
 #include "ctl/sluiced/attachment.h"
-#include "ctl/sluiced/loop.h"
+#include "ctl/lib/loop.h"
 #include "ctl/sluiced/metrics.h"
 #include "ctl/sluiced/plane.h"
 #include "ctl/sluiced/source.h"

@@ -173,19 +173,20 @@ static int start(struct http_server *s, struct sluice_err *err)
 	fd = make_socket(s, err);
 	if (fd < 0)
 		return fd;
-	s->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s,
-		MHD_OPTION_EXTERNAL_LOGGER, on_message, s, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_CONNECTION_TIMEOUT, 10U, MHD_OPTION_CONNECTION_LIMIT, 64U,
-		MHD_OPTION_PER_IP_CONNECTION_LIMIT, 8U, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)4096, MHD_OPTION_END);
+	s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
+				     s, MHD_OPTION_EXTERNAL_LOGGER, on_message, s,
+				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_TIMEOUT,
+				     10U, MHD_OPTION_CONNECTION_LIMIT, 64U,
+				     MHD_OPTION_PER_IP_CONNECTION_LIMIT, 8U,
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)4096,
+				     MHD_OPTION_END);
 	if (!s->daemon) {
 		close(fd);
 		return sluice_err_set(err, EIO, "libmicrohttpd does not start");
 	}
-	s->watch = (struct watch){
-		MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, on_ready
-	};
+	s->watch =
+		(struct watch){ MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
+				on_ready };
 	ret = loop_add(s->loop, &s->watch, EPOLLIN, err);
 	if (ret) {
 		MHD_stop_daemon(s->daemon);

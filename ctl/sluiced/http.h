@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 
 #include "ctl/lib/err.h"
-#include "ctl/sluiced/loop.h"
+#include "ctl/lib/loop.h"
 
 struct http_reply {
 	unsigned int status; /* 200 unless set */

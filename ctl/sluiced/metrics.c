@@ -28,7 +28,7 @@ static const double sync_bounds[] = { 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 
 
 /* Ours begin where one changed endpoint is. */
 static const double work_bounds[] = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-				      0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10 };
+				      0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,	   10 };
 
 /* kube-proxy's as well: 0, 0.25, 0.5, each second to a minute, each five to two, each thirty to five. */
 static double programming_bounds[82];
@@ -49,8 +49,11 @@ static size_t make_programming_bounds(void)
 	return n;
 }
 
-#define HISTOGRAM(array) \
-	(struct histogram){ .bounds = (array), .n = sizeof(array) / sizeof((array)[0]) }
+#define HISTOGRAM(array)                                                   \
+	(struct histogram)                                                 \
+	{                                                                  \
+		.bounds = (array), .n = sizeof(array) / sizeof((array)[0]) \
+	}
 
 static void observe(struct histogram *h, double value)
 {
@@ -210,8 +213,7 @@ static void histogram(struct scrape *s, const struct histogram *h, const struct 
 			fprintf(s->out, "%s_bucket{le=\"%.15g\"} %" PRIu64 "\n", s->name,
 				h->bounds[i], n);
 	}
-	fprintf(s->out,
-		"%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.15g\n%s_count %" PRIu64 "\n",
+	fprintf(s->out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.15g\n%s_count %" PRIu64 "\n",
 		s->name, n, s->name, sum, s->name, n);
 }
 
@@ -277,10 +279,10 @@ static void heard(struct scrape *s)
 			labelled(s, "source", o->name, (loop_now() - o->heard) / 1e3);
 }
 
-#define each_source(s, field)                                               \
-	do {                                                                \
+#define each_source(s, field)                                                  \
+	do {                                                                   \
 		for (const struct source *o = (s)->c->sources; o; o = o->next) \
-			labelled(s, "source", o->name, o->field);           \
+			labelled(s, "source", o->name, o->field);              \
 	} while (0)
 
 static void read_process(struct process *p)
@@ -331,112 +333,111 @@ static void read_process(struct process *p)
  * X(name, type, help, what writes its samples). Names are an interface: kube-proxy's mean what they mean there, without
  * the label ip_family, since a transaction is one for both families.
  */
-#define METRICS(X)                                                                                 \
-	X("kubeproxy_sync_proxy_rules_duration_seconds", "histogram",                              \
-	  "Transactions, from objects to the kernel", histogram(s, &m->full, &m->partial))         \
-	X("kubeproxy_sync_full_proxy_rules_duration_seconds", "histogram",                         \
-	  "Transactions that send everything", histogram(s, &m->full, NULL))                       \
-	X("kubeproxy_sync_partial_proxy_rules_duration_seconds", "histogram",                      \
-	  "Transactions that send what changed", histogram(s, &m->partial, NULL))                  \
-	X("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "gauge",                            \
-	  "When the last transaction was committed", time_of(s, m->synced))                        \
-	X("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "gauge",                     \
-	  "When a transaction was last asked for", time_of(s, m->queued))                          \
-	X("kubeproxy_network_programming_duration_seconds", "histogram",                           \
-	  "From the change that an EndpointSlice tells of to the kernel",                          \
-	  histogram(s, &m->programming, NULL))                                                     \
-	X("kubeproxy_sync_proxy_rules_endpoint_changes_total", "counter",                          \
-	  "Changes of EndpointSlices and Endpoints", value(s, m->endpoints.total))                 \
-	X("kubeproxy_sync_proxy_rules_endpoint_changes_pending", "gauge",                          \
-	  "Of these, not in the kernel yet", value(s, m->endpoints.pending))                       \
-	X("kubeproxy_sync_proxy_rules_service_changes_total", "counter", "Changes of Services",    \
-	  value(s, m->services.total))                                                             \
-	X("kubeproxy_sync_proxy_rules_service_changes_pending", "gauge",                           \
-	  "Of these, not in the kernel yet", value(s, m->services.pending))                        \
-	X("kubeproxy_proxy_healthz_total", "counter", "Answers of /healthz by code",               \
-	  (labelled(s, "code", "200", m->healthz[0]), labelled(s, "code", "503", m->healthz[1])))  \
-	X("kubeproxy_proxy_livez_total", "counter", "Answers of /livez by code",                   \
-	  labelled(s, "code", "200", m->livez))                                                    \
-	X("sluice_build_info", "gauge", "1, labelled with the version and the data plane",         \
-	  build_info(s))                                                                           \
-	X("sluice_ready", "gauge", "1 while the kernel holds a full state of this sluiced",        \
-	  value(s, s->c->ready))                                                                   \
-	X("sluice_dataplane_up", "gauge", "1 while the data plane tells its counters",             \
-	  value(s, s->counted))                                                                    \
-	X("sluice_objects", "gauge", "Kubernetes objects known, by kind", objects(s))              \
-	X("sluice_object_problems", "gauge",                                                       \
-	  "Objects of files that are refused (their last good version counts) or doubtful, and "   \
-	  "what of good objects could not be compiled",                                            \
-	  problems(s))                                                                             \
-	X("sluice_attached_pods", "gauge", "Interfaces of pods attached to this node",             \
-	  value(s, s->c->attachments.n))                                                           \
-	X("sluice_endpoints", "gauge", "Endpoints in the data plane", value(s, k->endpoints))      \
-	X("sluice_services", "gauge", "Service addresses with their port and protocol",            \
-	  value(s, k->services))                                                                   \
-	X("sluice_backends", "gauge", "Backends of these", value(s, k->backends))                  \
-	X("sluice_peers", "gauge", "Addresses and prefixes that policy knows",                     \
-	  value(s, k->peers))                                                                      \
-	X("sluice_classes", "gauge", "Classes of these: what policy cannot tell apart",            \
-	  value(s, k->classes))                                                                    \
-	X("sluice_rules", "gauge", "Rules of policies in use on this node", value(s, k->rules))    \
-	X("sluice_rulesets", "gauge", "Compiled rulesets", value(s, k->rulesets))                  \
-	X("sluice_transactions_total", "counter", "Transactions, failed ones included",            \
-	  value(s, m->transactions))                                                               \
-	X("sluice_transaction_failures_total", "counter", "Transactions that failed",              \
-	  value(s, m->failures))                                                                   \
-	X("sluice_compile_duration_seconds", "histogram", "Compiling, of each transaction",        \
-	  histogram(s, &m->compile, NULL))                                                         \
-	X("sluice_commit_duration_seconds", "histogram", "Sending and committing, of each",        \
-	  histogram(s, &m->commit, NULL))                                                          \
-	X("sluice_connections", "gauge", "Connections in the table, negative entries included",    \
-	  counted(s, d->conns))                                                                    \
-	X("sluice_connection_memory_bytes", "gauge", "Memory that connections use",                \
-	  counted(s, d->conn_bytes))                                                               \
-	X("sluice_connection_memory_budget_bytes", "gauge", "Memory that they may use",            \
-	  counted(s, d->conn_budget))                                                              \
-	X("sluice_connections_created_total", "counter", "Connections made",                       \
-	  counted(s, d->stats.created))                                                            \
-	X("sluice_connections_expired_total", "counter", "Of these, silent for too long",          \
-	  counted(s, d->stats.expired))                                                            \
-	X("sluice_connections_evicted_total", "counter",                                           \
-	  "Of these, ended early to make room, by class", evicted(s))                              \
-	X("sluice_connections_rejudged_total", "counter",                                          \
-	  "Connections judged again after a change of policy", counted(s, d->stats.rejudged))      \
-	X("sluice_connections_cut_total", "counter", "Of these, no longer allowed",                \
-	  counted(s, d->stats.cut))                                                                \
-	X("sluice_connections_remapped_total", "counter", "Connections with another source port",  \
-	  counted(s, d->stats.remapped))                                                           \
-	X("sluice_drops_total", "counter", "Packets dropped, by reason", drops(s))                 \
-	X("sluice_lookups_total", "counter",                                                       \
-	  "Packets that found their connection (hit), and first packets (miss)", lookups(s))       \
-	X("sluice_packets_total", "counter",                                                       \
+#define METRICS(X)                                                                                   \
+	X("kubeproxy_sync_proxy_rules_duration_seconds", "histogram",                                \
+	  "Transactions, from objects to the kernel", histogram(s, &m->full, &m->partial))           \
+	X("kubeproxy_sync_full_proxy_rules_duration_seconds", "histogram",                           \
+	  "Transactions that send everything", histogram(s, &m->full, NULL))                         \
+	X("kubeproxy_sync_partial_proxy_rules_duration_seconds", "histogram",                        \
+	  "Transactions that send what changed", histogram(s, &m->partial, NULL))                    \
+	X("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "gauge",                              \
+	  "When the last transaction was committed", time_of(s, m->synced))                          \
+	X("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "gauge",                       \
+	  "When a transaction was last asked for", time_of(s, m->queued))                            \
+	X("kubeproxy_network_programming_duration_seconds", "histogram",                             \
+	  "From the change that an EndpointSlice tells of to the kernel",                            \
+	  histogram(s, &m->programming, NULL))                                                       \
+	X("kubeproxy_sync_proxy_rules_endpoint_changes_total", "counter",                            \
+	  "Changes of EndpointSlices and Endpoints", value(s, m->endpoints.total))                   \
+	X("kubeproxy_sync_proxy_rules_endpoint_changes_pending", "gauge",                            \
+	  "Of these, not in the kernel yet", value(s, m->endpoints.pending))                         \
+	X("kubeproxy_sync_proxy_rules_service_changes_total", "counter", "Changes of Services",      \
+	  value(s, m->services.total))                                                               \
+	X("kubeproxy_sync_proxy_rules_service_changes_pending", "gauge",                             \
+	  "Of these, not in the kernel yet", value(s, m->services.pending))                          \
+	X("kubeproxy_proxy_healthz_total", "counter", "Answers of /healthz by code",                 \
+	  (labelled(s, "code", "200", m->healthz[0]), labelled(s, "code", "503", m->healthz[1])))    \
+	X("kubeproxy_proxy_livez_total", "counter", "Answers of /livez by code",                     \
+	  labelled(s, "code", "200", m->livez))                                                      \
+	X("sluice_build_info", "gauge", "1, labelled with the version and the data plane",           \
+	  build_info(s))                                                                             \
+	X("sluice_ready", "gauge", "1 while the kernel holds a full state of this sluiced",          \
+	  value(s, s->c->ready))                                                                     \
+	X("sluice_dataplane_up", "gauge", "1 while the data plane tells its counters",               \
+	  value(s, s->counted))                                                                      \
+	X("sluice_objects", "gauge", "Kubernetes objects known, by kind", objects(s))                \
+	X("sluice_object_problems", "gauge",                                                         \
+	  "Objects of files that are refused (their last good version counts) or doubtful, and "     \
+	  "what of good objects could not be compiled",                                              \
+	  problems(s))                                                                               \
+	X("sluice_attached_pods", "gauge", "Interfaces of pods attached to this node",               \
+	  value(s, s->c->attachments.n))                                                             \
+	X("sluice_endpoints", "gauge", "Endpoints in the data plane", value(s, k->endpoints))        \
+	X("sluice_services", "gauge", "Service addresses with their port and protocol",              \
+	  value(s, k->services))                                                                     \
+	X("sluice_backends", "gauge", "Backends of these", value(s, k->backends))                    \
+	X("sluice_peers", "gauge", "Addresses and prefixes that policy knows", value(s, k->peers))   \
+	X("sluice_classes", "gauge", "Classes of these: what policy cannot tell apart",              \
+	  value(s, k->classes))                                                                      \
+	X("sluice_rules", "gauge", "Rules of policies in use on this node", value(s, k->rules))      \
+	X("sluice_rulesets", "gauge", "Compiled rulesets", value(s, k->rulesets))                    \
+	X("sluice_transactions_total", "counter", "Transactions, failed ones included",              \
+	  value(s, m->transactions))                                                                 \
+	X("sluice_transaction_failures_total", "counter", "Transactions that failed",                \
+	  value(s, m->failures))                                                                     \
+	X("sluice_compile_duration_seconds", "histogram", "Compiling, of each transaction",          \
+	  histogram(s, &m->compile, NULL))                                                           \
+	X("sluice_commit_duration_seconds", "histogram", "Sending and committing, of each",          \
+	  histogram(s, &m->commit, NULL))                                                            \
+	X("sluice_connections", "gauge", "Connections in the table, negative entries included",      \
+	  counted(s, d->conns))                                                                      \
+	X("sluice_connection_memory_bytes", "gauge", "Memory that connections use",                  \
+	  counted(s, d->conn_bytes))                                                                 \
+	X("sluice_connection_memory_budget_bytes", "gauge", "Memory that they may use",              \
+	  counted(s, d->conn_budget))                                                                \
+	X("sluice_connections_created_total", "counter", "Connections made",                         \
+	  counted(s, d->stats.created))                                                              \
+	X("sluice_connections_expired_total", "counter", "Of these, silent for too long",            \
+	  counted(s, d->stats.expired))                                                              \
+	X("sluice_connections_evicted_total", "counter",                                             \
+	  "Of these, ended early to make room, by class", evicted(s))                                \
+	X("sluice_connections_rejudged_total", "counter",                                            \
+	  "Connections judged again after a change of policy", counted(s, d->stats.rejudged))        \
+	X("sluice_connections_cut_total", "counter", "Of these, no longer allowed",                  \
+	  counted(s, d->stats.cut))                                                                  \
+	X("sluice_connections_remapped_total", "counter", "Connections with another source port",    \
+	  counted(s, d->stats.remapped))                                                             \
+	X("sluice_drops_total", "counter", "Packets dropped, by reason", drops(s))                   \
+	X("sluice_lookups_total", "counter",                                                         \
+	  "Packets that found their connection (hit), and first packets (miss)", lookups(s))         \
+	X("sluice_packets_total", "counter",                                                         \
 	  "Packets straight into a pod, out by a kept route, to the stack, and not ours, untouched", \
-	  packets(s))                                                                              \
-	X("sluice_fragments_total", "counter", "Fragments sent to reassembly",                     \
-	  counted(s, d->stats.fragments))                                                          \
-	X("sluice_events_lost_total", "counter", "Events for monitors that could not be sent",     \
-	  counted(s, d->stats.events_lost))                                                        \
-	X("sluice_source_synced", "gauge", "1 once all objects of a source were there",            \
-	  each_source(s, synced))                                                                  \
-	X("sluice_source_connected", "gauge", "1 while a watch is open",                           \
-	  each_source(s, connected))                                                               \
-	X("sluice_source_silence_seconds", "gauge",                                                \
-	  "Since the last event or bookmark of a source", heard(s))                                \
-	X("sluice_source_lists_total", "counter", "Lists begun", each_source(s, lists))            \
-	X("sluice_source_watches_total", "counter", "Watches begun", each_source(s, watches))      \
-	X("sluice_source_events_total", "counter", "Objects added, modified or deleted",           \
-	  each_source(s, events))                                                                  \
-	X("sluice_source_failures_total", "counter", "Lists and watches that failed",              \
-	  each_source(s, failures))                                                                \
-	X("sluice_source_refused_total", "counter", "Objects that could not be read",              \
-	  each_source(s, refused))                                                                 \
-	X("sluice_source_received_bytes_total", "counter", "Bytes received, as they came",         \
-	  each_source(s, bytes))                                                                   \
-	X("process_cpu_seconds_total", "counter", "Processor time", value(s, p->cpu))              \
-	X("process_resident_memory_bytes", "gauge", "Resident memory", value(s, p->resident))      \
-	X("process_virtual_memory_bytes", "gauge", "Virtual memory", value(s, p->virtual))         \
-	X("process_start_time_seconds", "gauge", "When the process began", value(s, p->start))     \
-	X("process_open_fds", "gauge", "Open file descriptors", value(s, p->fds))                  \
+	  packets(s))                                                                                \
+	X("sluice_fragments_total", "counter", "Fragments sent to reassembly",                       \
+	  counted(s, d->stats.fragments))                                                            \
+	X("sluice_events_lost_total", "counter", "Events for monitors that could not be sent",       \
+	  counted(s, d->stats.events_lost))                                                          \
+	X("sluice_source_synced", "gauge", "1 once all objects of a source were there",              \
+	  each_source(s, synced))                                                                    \
+	X("sluice_source_connected", "gauge", "1 while a watch is open",                             \
+	  each_source(s, connected))                                                                 \
+	X("sluice_source_silence_seconds", "gauge",                                                  \
+	  "Since the last event or bookmark of a source", heard(s))                                  \
+	X("sluice_source_lists_total", "counter", "Lists begun", each_source(s, lists))              \
+	X("sluice_source_watches_total", "counter", "Watches begun", each_source(s, watches))        \
+	X("sluice_source_events_total", "counter", "Objects added, modified or deleted",             \
+	  each_source(s, events))                                                                    \
+	X("sluice_source_failures_total", "counter", "Lists and watches that failed",                \
+	  each_source(s, failures))                                                                  \
+	X("sluice_source_refused_total", "counter", "Objects that could not be read",                \
+	  each_source(s, refused))                                                                   \
+	X("sluice_source_received_bytes_total", "counter", "Bytes received, as they came",           \
+	  each_source(s, bytes))                                                                     \
+	X("process_cpu_seconds_total", "counter", "Processor time", value(s, p->cpu))                \
+	X("process_resident_memory_bytes", "gauge", "Resident memory", value(s, p->resident))        \
+	X("process_virtual_memory_bytes", "gauge", "Virtual memory", value(s, p->virtual))           \
+	X("process_start_time_seconds", "gauge", "When the process began", value(s, p->start))       \
+	X("process_open_fds", "gauge", "Open file descriptors", value(s, p->fds))                    \
 	X("process_max_fds", "gauge", "How many may be open", value(s, p->max_fds))
 
 char *metrics_text(struct controller *c, size_t *len)
@@ -455,8 +456,8 @@ char *metrics_text(struct controller *c, size_t *len)
 	sluice_compiler_stats(c->compiler, &s->compiled);
 	read_process(&s->process);
 	s->out = sluice_alloc_check(open_memstream(&text, len));
-#define X(name, type, help, samples)  \
-	begin(s, name, type, help); \
+#define X(name, type, help, samples) \
+	begin(s, name, type, help);  \
 	samples;
 	METRICS(X)
 #undef X

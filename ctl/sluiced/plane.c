@@ -158,8 +158,7 @@ void plane_close(struct plane *plane)
 /* The eBPF variant's GET_INFO walks its maps of objects, which this is not to cost. */
 static void count_bpf_conns(const struct plane *plane, struct plane_counters *counters)
 {
-	const struct sluice_bpf_control *control =
-		sluice_dataplane_bpf_object(plane->dp)->control;
+	const struct sluice_bpf_control *control = sluice_dataplane_bpf_object(plane->dp)->control;
 
 	for (int i = 0; i < 2; i++)
 		counters->conns += __atomic_load_n(&control->table[i].alive, __ATOMIC_RELAXED);

@@ -13,8 +13,8 @@
 
 #include "ctl/lib/dataplane.h"
 #include "ctl/lib/err.h"
+#include "ctl/lib/loop.h"
 #include "ctl/lib/nl_object.h"
-#include "ctl/sluiced/loop.h"
 
 enum plane_kind {
 	PLANE_AUTO, /* as chosen: not yet */
