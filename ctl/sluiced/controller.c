@@ -433,6 +433,14 @@ void controller_detach(struct controller *c, struct attachment *a)
 	controller_want_sync(c, false);
 }
 
+const char *controller_not_ready(const struct controller *c)
+{
+	for (const struct source *source = c->sources; source; source = source->next)
+		if (!source->synced)
+			return "not every source of objects has synced";
+	return c->ready ? NULL : "the kernel does not hold a full state yet";
+}
+
 bool controller_is_settled(const struct controller *c)
 {
 	return c->ready && !c->wanted && !c->failure && !sluice_compiler_dirty(c->compiler);

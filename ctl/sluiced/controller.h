@@ -49,6 +49,8 @@ struct options {
 	enum plane_kind dataplane;
 	const char *metrics_address; /* ADDRESS:PORT; NULL: none */
 	const char *health_address;
+	const char *cni_conflist; /* to be installed while ready; NULL: none */
+	const char *cni_conf_dir; /* where */
 	const char *cgroup; /* whose processes reach services by eBPF; NULL: the root of cgroup2 */
 };
 
@@ -109,6 +111,8 @@ struct attachment *controller_attach(struct controller *c, const struct attachme
 void controller_detach(struct controller *c, struct attachment *a);
 /* Is it in the kernel and open? False while its pod is not known, or a transaction is due. */
 bool controller_is_open(const struct controller *c, const struct attachment *a);
+/* Does the kernel hold a full state, of sources that have all synced? NULL: yes; else why not, for people. */
+const char *controller_not_ready(const struct controller *c);
 /* Is all that was asked for in the kernel? */
 bool controller_is_settled(const struct controller *c);
 

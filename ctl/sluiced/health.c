@@ -23,14 +23,7 @@ static const char *check_healthy(const struct controller *c)
 
 static const char *check_ready(const struct controller *c)
 {
-	const char *why = check_healthy(c);
-
-	if (why)
-		return why;
-	for (const struct source *source = c->sources; source; source = source->next)
-		if (!source->synced)
-			return "not every source of objects has synced";
-	return c->ready ? NULL : "the kernel does not hold a full state yet";
+	return check_healthy(c) ?: controller_not_ready(c);
 }
 
 static void answer(struct controller *c, const char *why, struct http_reply *reply)

@@ -11,6 +11,7 @@
 
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/sock.h"
+#include "ctl/sluiced/conflist.h"
 #include "ctl/sluiced/controller.h"
 #include "ctl/sluiced/health.h"
 #include "ctl/sluiced/log.h"
@@ -19,6 +20,7 @@
 #include "ctl/sluiced/watcher.h"
 
 #define EXIT_USAGE 2
+#define CNI_CONF_DIR "/etc/cni/net.d"
 
 static const char usage[] =
 	"usage: sluiced --node NAME --manifests PATH [OPTION]...\n"
@@ -35,6 +37,9 @@ static const char usage[] =
 	"  --conn-budget BYTES    memory for connections; K, M, G may follow (default: an eighth of all)\n"
 	"  --dataplane NAME       module, bpf, or auto (default): the module if it is loaded, else bpf\n"
 	"  --cgroup PATH          bpf: the cgroup2 whose processes reach services (default: its root)\n"
+	"  --cni-conflist FILE    put this CNI configuration into --cni-conf-dir once ready, and take it\n"
+	"                         away when told to end (default: none)\n"
+	"  --cni-conf-dir DIR     where the runtime reads it (default " CNI_CONF_DIR ")\n"
 	"  --health-address ADDR  /healthz, /livez, /readyz on this ADDRESS:PORT (default: nowhere)\n"
 	"  --metrics-address ADDR /metrics on this ADDRESS:PORT (default: nowhere)\n"
 	"  --resync SECONDS       send everything again this often (default 0: never)\n"
@@ -112,6 +117,8 @@ static void parse_options(int argc, char **argv, struct options *options)
 		LOG_LEVEL,
 		DATAPLANE,
 		CGROUP,
+		CNI_CONFLIST,
+		CNI_DIR,
 		HEALTH_ADDRESS,
 		METRICS_ADDRESS,
 		HELP
@@ -127,6 +134,8 @@ static void parse_options(int argc, char **argv, struct options *options)
 		/* "memory" for tests without a kernel; not in the manual. */
 		{ "dataplane", required_argument, NULL, DATAPLANE },
 		{ "cgroup", required_argument, NULL, CGROUP },
+		{ "cni-conflist", required_argument, NULL, CNI_CONFLIST },
+		{ "cni-conf-dir", required_argument, NULL, CNI_DIR },
 		{ "health-address", required_argument, NULL, HEALTH_ADDRESS },
 		{ "metrics-address", required_argument, NULL, METRICS_ADDRESS },
 		{ "help", no_argument, NULL, HELP },
@@ -181,6 +190,12 @@ static void parse_options(int argc, char **argv, struct options *options)
 		case CGROUP:
 			options->cgroup = optarg;
 			break;
+		case CNI_CONFLIST:
+			options->cni_conflist = optarg;
+			break;
+		case CNI_DIR:
+			options->cni_conf_dir = optarg;
+			break;
 		case HEALTH_ADDRESS:
 			options->health_address = parse_address("--health-address", optarg);
 			break;
@@ -231,6 +246,7 @@ static void switch_on(const char *name, const char *path)
 struct signals {
 	struct watch watch;
 	struct controller *controller;
+	struct conflist *conflist;
 };
 
 static void on_signal(struct watch *watch, uint32_t events)
@@ -247,11 +263,13 @@ static void on_signal(struct watch *watch, uint32_t events)
 		controller_want_sync(signals->controller, true);
 		return;
 	}
+	conflist_remove(signals->conflist);
 	log_info("ending; the kernel keeps its state", "signal", strsignal(info.ssi_signo));
 	signals->controller->loop->stopped = true;
 }
 
-static int watch_signals(struct signals *signals, struct controller *c, struct sluice_err *err)
+static int watch_signals(struct signals *signals, struct controller *c, struct conflist *conflist,
+			 struct sluice_err *err)
 {
 	sigset_t set;
 
@@ -261,6 +279,7 @@ static int watch_signals(struct signals *signals, struct controller *c, struct s
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signals->controller = c;
+	signals->conflist = conflist;
 	signals->watch =
 		(struct watch){ signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), on_signal };
 	if (signals->watch.fd < 0)
@@ -273,9 +292,19 @@ static bool work(void *arg)
 	return controller_work(arg);
 }
 
+struct waiters {
+	struct controller *controller;
+	struct server *server;
+	struct conflist *conflist;
+};
+
 static void settled(void *arg)
 {
-	server_settled(arg);
+	struct waiters *waiters = arg;
+
+	server_settled(waiters->server);
+	if (!controller_not_ready(waiters->controller))
+		conflist_install(waiters->conflist);
 }
 
 static int run(const struct options *options, struct sluice_err *err)
@@ -287,19 +316,26 @@ static int run(const struct options *options, struct sluice_err *err)
 	struct signals signals;
 	struct server server;
 	struct health health;
+	struct conflist conflist;
+	struct waiters waiters = { &c, &server, &conflist };
 	int ret;
 
 	ret = loop_init(&loop, err);
 	if (ret)
 		return ret;
+	ret = conflist_init(&conflist, options->cni_conflist, options->cni_conf_dir, err);
+	if (ret) {
+		sluice_err_prefix(err, "--cni-conflist");
+		goto exit_loop;
+	}
 	ret = controller_init(&c, &loop, options, err);
 	if (ret)
-		goto exit_loop;
+		goto exit_conflist;
 	loop.idle = work;
 	loop.idle_arg = &c;
 	c.settled = settled;
-	c.settled_arg = &server;
-	ret = watch_signals(&signals, &c, err);
+	c.settled_arg = &waiters;
+	ret = watch_signals(&signals, &c, &conflist, err);
 	if (ret)
 		goto exit_controller;
 	ret = watcher_init(&watcher, &c, err);
@@ -333,6 +369,8 @@ exit_signals:
 	close(signals.watch.fd);
 exit_controller:
 	controller_exit(&c);
+exit_conflist:
+	conflist_exit(&conflist);
 exit_loop:
 	loop_exit(&loop);
 	return ret;
@@ -340,7 +378,7 @@ exit_loop:
 
 int main(int argc, char **argv)
 {
-	struct options options = { 0 };
+	struct options options = { .cni_conf_dir = CNI_CONF_DIR };
 	SLUICE_ERR(err);
 
 	parse_options(argc, argv, &options);
