@@ -66,8 +66,8 @@ struct kube_request {
 	size_t body_len;
 	int64_t timeout; /* ms for all of it; 0: KUBE_TIMEOUT_MS */
 	/*
-	 * Gets the body of a 2xx answer as it comes, instead of answer->body. May cancel the call, from then
-	 * on nothing is called any more. May be NULL.
+	 * Gets the body of a 2xx answer as it comes, instead of answer->body; first with no byte, when the
+	 * server has agreed. May cancel the call, from then on nothing is called any more. May be NULL.
 	 */
 	void (*data)(void *ctx, const char *data, size_t len);
 	/* Called once, never from within kube_client_request(). The answer is valid during the call. */

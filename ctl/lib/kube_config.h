@@ -50,6 +50,11 @@ struct kube_config {
 int kube_config_load(const char *file, struct kube_config **out, struct sluice_err *err);
 void kube_config_free(struct kube_config *config);
 
+/* The PEM text itself, read from its file if it is given by one; to be freed. */
+int kube_pem_text(const struct kube_pem *pem, char **text, size_t *len, struct sluice_err *err);
+/* Frees what it holds, and makes it empty. */
+void kube_pem_clear(struct kube_pem *pem);
+
 /*
  * The bearer token for a request now, read from its file if there is one; NULL when there is none (an exec
  * plugin's is not looked at). To be freed.

@@ -62,6 +62,33 @@ static void tell_problems(struct controller *c)
 	c->told = now;
 }
 
+/* The same to the owners of objects. Those of files have none. */
+static void report_problems(struct controller *c)
+{
+	unsigned long version = sluice_compiler_problems_version(c->compiler);
+	const struct kube_reflector *r;
+	struct sluice_map_entry *e;
+	struct sluice_map_iter it;
+	const char *const *texts;
+	size_t n;
+
+	if (!c->reporter)
+		return;
+	for (size_t i = 0; (r = kube_source_reflector(c->kube, i)); i++)
+		version += r->refusals_version;
+	if (version == c->reported_version)
+		return;
+	c->reported_version = version;
+	reporter_begin(c->reporter);
+	for (size_t i = 0; (r = kube_source_reflector(c->kube, i)); i++)
+		for (e = sluice_map_first(&r->refusals, &it); e; e = sluice_map_next(&it))
+			reporter_add(c->reporter, EVENT_REFUSED, e->value);
+	n = sluice_compiler_problems(c->compiler, &texts);
+	for (size_t i = 0; i < n; i++)
+		reporter_add(c->reporter, EVENT_NOT_COMPILED, texts[i]);
+	reporter_end(c->reporter);
+}
+
 static void set_text(char **slot, const char *text)
 {
 	free(*slot);
@@ -332,17 +359,12 @@ void controller_want_sync(struct controller *c, bool full)
 	metrics_queued(&c->metrics);
 }
 
-void controller_add_source(struct controller *c, struct source *source)
-{
-	source->next = c->sources;
-	c->sources = source;
-}
-
 bool controller_work(struct controller *c)
 {
 	save(c);
+	report_problems(c);
 	/* While one is due after a failure, what comes in between waits for it too. */
-	if (!c->wanted || c->retry.at)
+	if (!c->wanted || c->retry.at || (c->kube && !kube_source_synced(c->kube)))
 		return false;
 	sync(c);
 	c->settled(c->settled_arg);
@@ -406,6 +428,18 @@ void controller_module_changed(struct controller *c, bool loaded, int family)
 	controller_want_sync(c, true);
 }
 
+char *controller_waits_for(const struct controller *c)
+{
+	if (c->kube && !kube_source_synced(c->kube))
+		return kube_source_waits_for(c->kube);
+	return c->ready ? NULL : sluice_strdup(c->failure ?: "the first transaction is under way");
+}
+
+static void objects_changed(void *arg)
+{
+	controller_want_sync(arg, false);
+}
+
 /* Attachments *****************************************************************************/
 
 struct attachment *controller_attach(struct controller *c, const struct attachment *a)
@@ -431,14 +465,6 @@ void controller_detach(struct controller *c, struct attachment *a)
 	attachments_remove(&c->attachments, a);
 	c->unsaved = true;
 	controller_want_sync(c, false);
-}
-
-const char *controller_not_ready(const struct controller *c)
-{
-	for (const struct source *source = c->sources; source; source = source->next)
-		if (!source->synced)
-			return "not every source of objects has synced";
-	return c->ready ? NULL : "the kernel does not hold a full state yet";
 }
 
 bool controller_is_settled(const struct controller *c)
@@ -503,6 +529,15 @@ int controller_init(struct controller *c, struct loop *loop, const struct option
 	metrics_init(&c->metrics, c->model);
 	c->manifests = sluice_manifests_new(c->model);
 	c->compiler = sluice_compiler_new(c->model, options->node);
+	if (!options->n_manifests) {
+		ret = kube_source_new(loop, c->model, options->kubeconfig, options->node,
+				      objects_changed, c, &c->kube, err);
+		if (ret) {
+			controller_exit(c);
+			return ret;
+		}
+		c->reporter = reporter_new(loop, kube_source_client(c->kube), options->node);
+	}
 	for (size_t i = 0; i < options->n_manifests; i++) {
 		ret = sluice_manifests_load(c->manifests, options->manifests[i], err);
 		if (ret) {
@@ -524,6 +559,8 @@ void controller_exit(struct controller *c)
 	/* The kernel's state stays: nothing is taken back. */
 	loop_disarm(c->loop, &c->retry);
 	loop_disarm(c->loop, &c->resync);
+	reporter_free(c->reporter);
+	kube_source_free(c->kube);
 	plane_close(&c->plane);
 	sluice_compiler_free(c->compiler);
 	sluice_manifests_free(c->manifests);
@@ -558,6 +595,8 @@ static json_t *status_errors(struct controller *c)
 		add_error(errors, "error", "attachments", c->file_problem);
 	if (c->uplink_problem)
 		add_error(errors, "warning", "uplink", c->uplink_problem);
+	if (c->kube)
+		kube_source_errors(c->kube, errors);
 	problems = sluice_manifests_problems(c->manifests, &n);
 	for (size_t i = 0; i < n; i++)
 		add_error(errors, problems[i].warning ? "warning" : "error", problems[i].source,
@@ -566,6 +605,15 @@ static json_t *status_errors(struct controller *c)
 	for (size_t i = 0; i < n; i++)
 		add_error(errors, "warning", "compiler", texts[i]);
 	return errors;
+}
+
+static json_t *manifests_status(const struct controller *c)
+{
+	json_t *paths = json_array();
+
+	for (size_t i = 0; i < c->options->n_manifests; i++)
+		json_array_append_new(paths, json_string(c->options->manifests[i]));
+	return json_pack("{s:s, s:o}", "type", "manifests", "paths", paths);
 }
 
 json_t *controller_status(struct controller *c)
@@ -593,9 +641,11 @@ json_t *controller_status(struct controller *c)
 				      json_string(sluice_cidr_format(&node->pod_cidrs[i], text)));
 
 	return json_pack(
-		"{s:s, s:s, s:s*, s:b, s:I, s:o, s:o, s:I, s:o, s:o}", "node", c->options->node,
-		"dataplane", plane_name(c->plane.kind), "dataplaneReason", c->plane.why, "ready",
-		c->ready, "revision",
+		"{s:s, s:o, s:s, s:s*, s:b, s:I, s:o, s:o, s:I, s:o, s:o}", "node",
+		c->options->node, "source",
+		c->kube ? kube_source_status(c->kube) : manifests_status(c), "dataplane",
+		plane_name(c->plane.kind), "dataplaneReason", c->plane.why, "ready", c->ready,
+		"revision",
 		(json_int_t)(c->plane.kind == PLANE_MEMORY ? c->syncs : plane_revision(&c->plane)),
 		"objects", objects, "compiled", compiled, "attached", (json_int_t)c->attachments.n,
 		"podCIDRs", cidrs, "errors", status_errors(c));

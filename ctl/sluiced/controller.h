@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What sluiced does: it keeps the kernel in step with the manifests and the attached pods.
+ * What sluiced does: it keeps the kernel in step with its source of objects, which is the Kubernetes API or
+ * manifests, and with the attached pods.
  *
  * Theory of operation
  * -------------------
- * Everything that may change what the kernel shall hold (a manifest, an attached pod, an interface, a
- * signal) changes the model or the compiler's attachments, and calls controller_want_sync(). When
+ * Everything that may change what the kernel shall hold (an object, an attached pod, an interface, a signal) changes the model or the compiler's attachments, and calls controller_want_sync(). When
  * the event loop has nothing else to do, controller_work() makes one transaction of all of it.
  *
+ *     waiting for all kinds of objects, each complete once
+ *          v
  *     waiting for a data plane -> learn the attached pods -> full transaction, with sweep -> ready
  *          ^                                                          |      ^
  *          +---- the module is unloaded ------------------------------+      | each change: one
  *                (not ready, no state is lost: ours is whole)                +-- small transaction
+ *
+ * No transaction is made before every kind of object has been complete once, since the first one sweeps:
+ * what the kernel has from the last sluiced is all there is until then. Whatever the API server does later,
+ * objects go away one by one, by its word (kube_reflector.h).
  *
  * The attached pods are learned before anything is swept, so that a restart closes no pod: the union
  * of the kernel's endpoints, and of what the last sluiced wrote into its file, which is what is left
@@ -29,18 +35,21 @@
 
 #include "ctl/lib/compiler.h"
 #include "ctl/lib/manifest.h"
+#include "ctl/lib/loop.h"
 #include "ctl/lib/map.h"
 #include "ctl/lib/model.h"
 #include "ctl/sluiced/attachment.h"
-#include "ctl/lib/loop.h"
+#include "ctl/sluiced/event.h"
+#include "ctl/sluiced/kube.h"
 #include "ctl/sluiced/metrics.h"
 #include "ctl/sluiced/plane.h"
-#include "ctl/sluiced/source.h"
 
 struct options {
 	const char *node;
-	const char *const *manifests; /* files and directories */
+	const char *const
+		*manifests; /* files and directories; none: the Kubernetes API is the source */
 	size_t n_manifests;
+	const char *kubeconfig; /* NULL: in-cluster, if there are no manifests */
 	const char *socket;
 	const char *const *uplinks; /* none: the interfaces of the default routes */
 	size_t n_uplinks;
@@ -59,6 +68,7 @@ struct controller {
 	const struct options *options;
 	struct sluice_model *model;
 	struct sluice_manifests *manifests;
+	struct kube_source *kube; /* NULL: the manifests are the source */
 	struct sluice_compiler *compiler;
 	struct plane plane;
 	struct attachments attachments;
@@ -78,18 +88,22 @@ struct controller {
 	struct sluice_addr masquerade[2]; /* the node's addresses towards others: IPv4, IPv6 */
 	char *uplink_problem; /* an uplink that is not there; or NULL */
 	struct sluice_map told; /* problems that have been logged, and still stand */
+	unsigned long reported_version; /* of all that the reporter was told */
 	unsigned long told_versions[2]; /* of the manifests' and the compiler's problems in it */
 	struct timer retry;
 	struct timer resync;
 	struct metrics metrics;
-	struct source *sources; /* of objects, besides the manifests */
+	struct reporter *reporter; /* of problems, to the API server; NULL: there is none */
 
 	/* Called after each attempt at a transaction; for those who wait for one. */
 	void (*settled)(void *arg);
 	void *settled_arg;
 };
 
-/* Loads the manifests. Errors: one of the paths cannot be read. */
+/*
+ * Loads the manifests, or begins to ask the Kubernetes API. Errors: one of the paths cannot be read, or the
+ * kubeconfig cannot be used.
+ */
 int controller_init(struct controller *c, struct loop *loop, const struct options *options,
 		    struct sluice_err *err);
 void controller_exit(struct controller *c);
@@ -98,8 +112,8 @@ void controller_exit(struct controller *c);
 void controller_want_sync(struct controller *c, bool full);
 bool controller_work(struct controller *c); /* whether there was anything to do */
 
-/* One more source; it is not ready before that has synced. The source must outlive the controller. */
-void controller_add_source(struct controller *c, struct source *source);
+/* Why there is no transaction yet; to be freed. NULL: nothing is waited for. */
+char *controller_waits_for(const struct controller *c);
 
 /* Looks for changed manifests. */
 void controller_refresh(struct controller *c);
@@ -111,8 +125,6 @@ struct attachment *controller_attach(struct controller *c, const struct attachme
 void controller_detach(struct controller *c, struct attachment *a);
 /* Is it in the kernel and open? False while its pod is not known, or a transaction is due. */
 bool controller_is_open(const struct controller *c, const struct attachment *a);
-/* Does the kernel hold a full state, of sources that have all synced? NULL: yes; else why not, for people. */
-const char *controller_not_ready(const struct controller *c);
 /* Is all that was asked for in the kernel? */
 bool controller_is_settled(const struct controller *c);
 

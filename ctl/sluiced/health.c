@@ -2,6 +2,7 @@
 #include "ctl/sluiced/health.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/lib/alloc.h"
@@ -11,7 +12,7 @@
 /* kube-proxy's default: twice its sync period of 30 s. */
 #define FAILING_MS 60000
 
-/* Each returns NULL if it is well, else why not. */
+/* NULL if it is well, else why not. */
 static const char *check_healthy(const struct controller *c)
 {
 	if (!c->plane.dp)
@@ -19,11 +20,6 @@ static const char *check_healthy(const struct controller *c)
 	if (c->failure && (!c->ready || loop_now() - c->failing >= FAILING_MS))
 		return c->failure;
 	return NULL;
-}
-
-static const char *check_ready(const struct controller *c)
-{
-	return check_healthy(c) ?: controller_not_ready(c);
 }
 
 static void answer(struct controller *c, const char *why, struct http_reply *reply)
@@ -61,7 +57,11 @@ static void livez(void *arg, struct http_reply *reply)
 
 static void readyz(void *arg, struct http_reply *reply)
 {
-	answer(arg, check_ready(arg), reply);
+	const char *unhealthy = check_healthy(arg);
+	char *waits = unhealthy ? NULL : controller_waits_for(arg);
+
+	answer(arg, unhealthy ?: waits, reply);
+	free(waits);
 }
 
 static void metrics(void *arg, struct http_reply *reply)

@@ -4,7 +4,7 @@
  *
  *	/livez		the loop runs: that it answers at all
  *	/healthz	and the data plane is there, and no transaction has been failing for a minute
- *	/readyz		and the kernel holds a full state of ours, and every source has synced
+ *	/readyz		and the kernel holds a full state of ours, of objects that were all there
  *
  * 200 or 503, and JSON with kube-proxy's fields, and why. A cluster's load balancers ask /healthz whether a node
  * takes packets for services; restarting is worth it for /livez alone, since the kernel keeps enforcing.

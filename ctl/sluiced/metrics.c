@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,14 +234,31 @@ static void problems(struct scrape *s)
 {
 	const struct sluice_manifest_problem *v;
 	const char *const *texts;
-	size_t n, warnings = 0;
+	size_t n, warnings = 0, refused = 0;
+	const struct kube_reflector *r;
 
 	v = sluice_manifests_problems(s->c->manifests, &n);
 	for (size_t i = 0; i < n; i++)
 		warnings += v[i].warning;
-	labelled(s, "kind", "refused", n - warnings);
+	for (size_t i = 0; s->c->kube && (r = kube_source_reflector(s->c->kube, i)); i++)
+		refused += r->refusals.n;
+	labelled(s, "kind", "refused", refused + n - warnings);
 	labelled(s, "kind", "doubtful", warnings);
 	labelled(s, "kind", "not-compiled", sluice_compiler_problems(s->c->compiler, &texts));
+}
+
+static void problem_events(struct scrape *s)
+{
+	struct reporter_stats stats;
+
+	if (!s->c->reporter)
+		return;
+	reporter_stats(s->c->reporter, &stats);
+	labelled(s, "result", "created", stats.created);
+	labelled(s, "result", "known", stats.known);
+	labelled(s, "result", "counted", stats.counted);
+	labelled(s, "result", "failed", stats.failed);
+	labelled(s, "result", "left-out", stats.left_out);
 }
 
 static void drops(struct scrape *s)
@@ -271,18 +289,14 @@ static void packets(struct scrape *s)
 	counted_labelled(s, "way", "foreign", s->kernel.stats.foreign);
 }
 
-/* "since" is the age of what was last heard; the metric has no sample for a source that never heard anything. */
-static void heard(struct scrape *s)
-{
-	for (const struct source *o = s->c->sources; o; o = o->next)
-		if (o->heard)
-			labelled(s, "source", o->name, (loop_now() - o->heard) / 1e3);
-}
-
-#define each_source(s, field)                                                  \
-	do {                                                                   \
-		for (const struct source *o = (s)->c->sources; o; o = o->next) \
-			labelled(s, "source", o->name, o->field);              \
+/* Nothing is told of files: what they are wrong in is among the problems. */
+#define each_source(s, number)                                                                   \
+	do {                                                                                     \
+		const struct kube_reflector *o;                                                  \
+                                                                                                 \
+		for (size_t i = 0; (s)->c->kube && (o = kube_source_reflector((s)->c->kube, i)); \
+		     i++)                                                                        \
+			labelled(s, "source", sluice_kind_word(o->kind), number);                \
 	} while (0)
 
 static void read_process(struct process *p)
@@ -417,22 +431,23 @@ static void read_process(struct process *p)
 	  counted(s, d->stats.fragments))                                                            \
 	X("sluice_events_lost_total", "counter", "Events for monitors that could not be sent",       \
 	  counted(s, d->stats.events_lost))                                                          \
+	X("sluice_problem_events_total", "counter",                                                  \
+	  "Requests about Kubernetes Events of problems, by result", problem_events(s))              \
 	X("sluice_source_synced", "gauge", "1 once all objects of a source were there",              \
-	  each_source(s, synced))                                                                    \
+	  each_source(s, o->synced))                                                                 \
 	X("sluice_source_connected", "gauge", "1 while a watch is open",                             \
-	  each_source(s, connected))                                                                 \
+	  each_source(s, o->phase == KUBE_WATCHING))                                                 \
 	X("sluice_source_silence_seconds", "gauge",                                                  \
-	  "Since the last event or bookmark of a source", heard(s))                                  \
-	X("sluice_source_lists_total", "counter", "Lists begun", each_source(s, lists))              \
-	X("sluice_source_watches_total", "counter", "Watches begun", each_source(s, watches))        \
-	X("sluice_source_events_total", "counter", "Objects added, modified or deleted",             \
-	  each_source(s, events))                                                                    \
+	  "Since the last event or bookmark of a source",                                            \
+	  each_source(s, o->heard ? (loop_now() - o->heard) / 1e3 : NAN))                            \
+	X("sluice_source_lists_total", "counter", "Lists begun", each_source(s, o->lists))           \
+	X("sluice_source_watches_total", "counter", "Watches begun", each_source(s, o->watches))     \
+	X("sluice_source_events_total", "counter", "Objects that came, in lists and watches",        \
+	  each_source(s, o->events))                                                                 \
 	X("sluice_source_failures_total", "counter", "Lists and watches that failed",                \
-	  each_source(s, failures))                                                                  \
+	  each_source(s, o->errors))                                                                 \
 	X("sluice_source_refused_total", "counter", "Objects that could not be read",                \
-	  each_source(s, refused))                                                                   \
-	X("sluice_source_received_bytes_total", "counter", "Bytes received, as they came",           \
-	  each_source(s, bytes))                                                                     \
+	  each_source(s, o->refused))                                                                \
 	X("process_cpu_seconds_total", "counter", "Processor time", value(s, p->cpu))                \
 	X("process_resident_memory_bytes", "gauge", "Resident memory", value(s, p->resident))        \
 	X("process_virtual_memory_bytes", "gauge", "Virtual memory", value(s, p->virtual))           \
