@@ -37,6 +37,15 @@ SECONDS_TO_START = 120
 SECONDS_TO_STOP = 10
 PR_SET_PDEATHSIG = 1
 
+READ = ["get", "list", "watch"]
+SLUICED_RULES = [
+    {"apiGroups": [""], "resources": ["namespaces", "nodes", "pods", "services"], "verbs": READ},
+    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ},
+    {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": READ},
+    {"apiGroups": ["policy.networking.k8s.io"], "resources": ["clusternetworkpolicies"], "verbs": READ},
+    {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+]
+
 
 def build(*sets):
     """The directory of the programs of these sets; builds what is missing."""
@@ -137,7 +146,8 @@ class ControlPlane:
     def __init__(self, directory, address="127.0.0.1", programs=None, keep=False, api_flags=(), names=()):
         """keep: the processes outlive us. names: other names and addresses that the server's certificate is good for."""
         self.directory = os.path.abspath(directory)
-        self.address = address
+        self.address = address  # that it listens at
+        self.reached = "127.0.0.1" if address == "0.0.0.0" else address  # that we reach it at
         self.programs = programs or build("control")
         self.keep = keep
         self.api_flags = list(api_flags)
@@ -172,7 +182,7 @@ class ControlPlane:
         if not os.path.exists(self.path("ca.crt")):
             self.make_authority("ca")
             self.openssl("genrsa", "-out", "accounts.key", "2048")
-        names = ["localhost", "kubernetes.default.svc", "127.0.0.1", "10.96.0.1", self.address, *self.names]
+        names = ["localhost", "kubernetes.default.svc", "127.0.0.1", "10.96.0.1", self.reached, *self.names]
         alternatives = ",".join(("IP:" if name[0].isdigit() else "DNS:") + name for name in dict.fromkeys(names))
         self.make_certificate("server", "/CN=kube-apiserver", ["subjectAltName=" + alternatives, "extendedKeyUsage=serverAuth"])
         with open(self.path("tokens.csv"), "w") as file:
@@ -183,7 +193,7 @@ class ControlPlane:
         """A kubeconfig of this name whose user has these fields (token, tokenFile, client-certificate, …); returns its path."""
         config = {"apiVersion": "v1", "kind": "Config", "current-context": "test",
                   "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-                  "clusters": [{"name": "test", "cluster": {"server": server or f"https://{self.address}:{PORT}",
+                  "clusters": [{"name": "test", "cluster": {"server": server or f"https://{self.reached}:{PORT}",
                                                             "certificate-authority": self.path(ca)}}],
                   "users": [{"name": "test", "user": user}]}
         with open(self.path(name), "w") as file:
@@ -214,10 +224,10 @@ class ControlPlane:
     def start_api(self):
         self.launch("kube-apiserver", os.path.join(self.programs, "kube-apiserver"),
                     f"--etcd-servers=http://127.0.0.1:{ETCD_PORT}", "--bind-address=" + self.address,
-                    "--advertise-address=" + (self.address if self.address != "0.0.0.0" else "127.0.0.1"),
+                    "--advertise-address=" + self.reached,
                     f"--secure-port={PORT}", "--tls-cert-file=server.crt", "--tls-private-key-file=server.key",
                     "--client-ca-file=ca.crt", "--token-auth-file=tokens.csv", "--authorization-mode=RBAC",
-                    "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=accounts.key",
+                    "--service-account-issuer=kubernetes.default.svc", "--service-account-key-file=accounts.key",
                     "--service-account-signing-key-file=accounts.key", "--service-cluster-ip-range=" + SERVICE_RANGE,
                     # No controller makes the account default of a namespace, nor is there a node's kubelet to ask.
                     "--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
@@ -225,7 +235,7 @@ class ControlPlane:
                     # What is measured is the client: nothing of its is put into a queue.
                     "--enable-priority-and-fairness=false", "--max-requests-inflight=0", "--max-mutating-requests-inflight=0",
                     *self.api_flags)
-        self.api = Api(self.address if self.address != "0.0.0.0" else "127.0.0.1", self.path("ca.crt"), "admin")
+        self.api = Api(self.reached, self.path("ca.crt"), "admin")
         end = time.monotonic() + SECONDS_TO_START
         while True:
             with contextlib.suppress(OSError, http.client.HTTPException):
@@ -271,6 +281,14 @@ class ControlPlane:
         self.stop()
 
     # What tests need often
+
+    def grant(self, name, rules=None, subject=None):
+        """What a user may do, by a ClusterRole of the same name: what sluiced may, or something else."""
+        group = "rbac.authorization.k8s.io"
+        self.api.apply({"apiVersion": group + "/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules or SLUICED_RULES},
+                       {"apiVersion": group + "/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+                        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+                        "subjects": [subject or {"kind": "User", "name": name, "apiGroup": group}]})
 
     def compact(self):
         """Has etcd forget every revision but the present one."""

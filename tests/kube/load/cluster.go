@@ -56,7 +56,10 @@ func objectMeta(kind, namespace, name string, i int, labels map[string]string, f
 }
 
 func (c cluster) namespace(i int) *core.Namespace {
-	name := tenantName(i)
+	name := fmt.Sprintf("tenant-%d", i)
+	if i >= tenants {
+		name = []string{"default", "kube-system"}[i-tenants] // which every cluster has
+	}
 	labels := map[string]string{"kubernetes.io/metadata.name": name, "stage": []string{"live", "test"}[i%2]}
 	return &core.Namespace{TypeMeta: meta.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: objectMeta("Namespace", "", name, i, labels, `{"f:metadata":{}}`),
 		Spec: core.NamespaceSpec{Finalizers: []core.FinalizerName{core.FinalizerKubernetes}}, Status: core.NamespaceStatus{Phase: core.NamespaceActive}}
@@ -175,7 +178,7 @@ type kind struct {
 
 func (c cluster) kinds() []kind {
 	return []kind{
-		{"v1", "Namespace", "namespaces", "namespaces", min(tenants, c.pods), func(i int) runtime.Object { return c.namespace(i) }},
+		{"v1", "Namespace", "namespaces", "namespaces", tenants + 2, func(i int) runtime.Object { return c.namespace(i) }},
 		{"v1", "Node", "nodes", "minions", c.nodes, func(i int) runtime.Object { return c.node(i) }},
 		{"v1", "Pod", "pods", "pods", c.pods, func(i int) runtime.Object { return c.pod(i) }},
 		{"v1", "Service", "services", "services/specs", c.services, func(i int) runtime.Object { return c.service(i) }},
