@@ -25,6 +25,7 @@ CLUSTER_CIDR=10.1.0.0/16
 SERVICE_CIDR=10.96.0.0/12
 DNS=10.96.0.10
 API=10.0.0.1:6443
+DATAPLANE=${DATAPLANE:-bpf}
 export KUBECONFIG=$STATE/kubeconfig
 
 ### Cgroups ##################################################################################
@@ -143,7 +144,7 @@ control_plane_up() {
 	cat >"$KUBECONFIG" <<-END
 		apiVersion: v1
 		kind: Config
-		clusters: [{name: k, cluster: {server: "https://$API", certificate-authority: $STATE/certs/apiserver.crt}}]
+		clusters: [{name: k, cluster: {server: "https://$API", certificate-authority: $STATE/certs/apiserver.crt, disable-compression: true}}]
 		users: [{name: u, user: {token: admin}}]
 		contexts: [{name: c, context: {cluster: k, user: u}}]
 		current-context: c
@@ -152,7 +153,7 @@ control_plane_up() {
 		--listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379
 	start 1 kube-apiserver "$DIR/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --bind-address="${API%:*}" \
 		--advertise-address="${API%:*}" --secure-port="${API#*:}" --cert-dir=$STATE/certs \
-		--service-account-issuer=https://kubernetes.default.svc --service-account-key-file=$STATE/sa.key \
+		--service-account-issuer=sluice-e2e --service-account-key-file=$STATE/sa.key \
 		--service-account-signing-key-file=$STATE/sa.key --service-cluster-ip-range=$SERVICE_CIDR \
 		--token-auth-file=$STATE/tokens --authorization-mode=RBAC --disable-admission-plugins=ServiceAccount \
 		--kubelet-preferred-address-types=InternalIP --endpoint-reconciler-type=none \
