@@ -244,14 +244,17 @@ SLUICE_GLOBAL int sluice_question(struct sluice_ctx *x)
 	orig = &x->key[0];
 #pragma clang loop unroll(full)
 	for (i = 0; i < 2; i++) {
+		__u32 pod = sluice_pod_of(&x->key[i].src, x->family, x->judge.rev);
+
 		side[i] = SLUICE_ONCE(c->side[i]);
-		if (side[i] >> SLUICE_BPF_SIDE_SHIFT != SLUICE_BPF_SIDE_POD) {
-			if (sluice_pod_of(&x->key[i].src, x->family, x->judge.rev))
-				return SLUICE_STEP_FIRST;
-			side[i] = 0;
-		} else {
+		if (side[i] >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD)
 			side[i] &= SLUICE_BPF_SIDE_IFINDEX;
-		}
+		else if (side[i] >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_STACK)
+			side[i] = pod; /* one that reaches another through the stack */
+		else if (pod)
+			return SLUICE_STEP_FIRST;
+		else
+			side[i] = 0;
 	}
 	if (SLUICE_ONCE(c->bits) & SLUICE_BPF_NODE)
 		flags |= SLUICE_JUDGE_SRC_NODE;

@@ -65,6 +65,8 @@
  * by the kernel when a packet enters another network namespace, so that no pod can set it.
  */
 #define SLUICE_BPF_MARK 0x00200000U
+/* Likewise, on what we answer ourselves (resets, ICMP errors): no connection knows of it. */
+#define SLUICE_BPF_MARK_ANSWER 0x00400000U
 
 /* Control state ***************************************************************************/
 

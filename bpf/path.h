@@ -85,8 +85,8 @@ SLUICE_GLOBAL int sluice_known(struct __sk_buff *skb, struct sluice_ctx *x)
 		return SLUICE_STEP_FIRST;
 	}
 
-	/* The tuple is right, but does it come from where that side is? */
-	if (x->from == SLUICE_FROM_POD) {
+	/* The tuple is right, but does it come from where that side is? The stack's own translations were checked before. */
+	if (x->from == SLUICE_FROM_POD && !x->egress) {
 		if (side != sluice_side_of(SLUICE_BPF_SIDE_POD, x->ifindex))
 			return sluice_drop(SLUICE_REASON_SPOOFED_SOURCE);
 	} else if (side >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD) {
@@ -250,10 +250,10 @@ SLUICE_GLOBAL int sluice_open(struct sluice_ctx *x)
 	     (x->from == SLUICE_FROM_OUTSIDE && !x->dst_ifindex && !x->dst_node)))
 		if (!sluice_masquerade(ctl, x))
 			return sluice_drop(SLUICE_REASON_NO_ROUTE);
-	if (x->from == SLUICE_FROM_POD)
-		side0 = sluice_side_of(SLUICE_BPF_SIDE_POD, x->ifindex);
-	else if (x->from == SLUICE_FROM_NODE)
+	if (x->egress) /* whoever translated it on its way through the stack must see the answer */
 		side0 = sluice_side_of(SLUICE_BPF_SIDE_STACK, 0);
+	else if (x->from == SLUICE_FROM_POD)
+		side0 = sluice_side_of(SLUICE_BPF_SIDE_POD, x->ifindex);
 	if (x->dst_ifindex)
 		side1 = sluice_side_of(SLUICE_BPF_SIDE_POD, x->dst_ifindex);
 	else if (x->dst_node)
@@ -373,19 +373,74 @@ static __always_inline int sluice_read(struct __sk_buff *skb, const struct sluic
 	return sluice_drop(SLUICE_REASON_MALFORMED);
 }
 
+/*
+ * A packet on its way out to a pod that was handled on its way in: is it still the same? If not, somebody in between has
+ * translated it (netfilter's DNAT for a host port), and what was judged was another destination.
+ *
+ * Theory of operation: the connection of a packet that was handled is found by the tuple of its answer, whatever we
+ * translated. One that others translated has none, or one whose source is the stack: it was made here.
+ *
+ * Worked example: pod A asks node:8000, which leads to pod B:8080. A -> node:8000 is judged at A's interface, handed to the
+ * stack, translated there. A -> B:8080 comes by here: nobody knows B:8080 -> A, so it is judged, and its connection
+ * begins at the stack. B's answer goes to the stack, becomes node:8000 -> A, and is found to be handled.
+ */
+SLUICE_GLOBAL int sluice_is_handled(struct __sk_buff *skb, struct sluice_ctx *x)
+{
+	struct sluice_tuple answer SLUICE_ALIGNED;
+	struct sluice_bpf_conn *c;
+	__u32 n;
+
+	if (!x || skb->len <= SLUICE_FRAME)
+		return 1;
+	x->family = skb->protocol == sluice_htons(ETH_P_IP) ? SLUICE_IPV4 : SLUICE_IPV6;
+	x->now = sluice_bpf_ticks();
+	x->wire = skb->len - SLUICE_FRAME;
+	n = x->wire;
+	if (n > SLUICE_WINDOW)
+		n = SLUICE_WINDOW;
+	sluice_settle(n);
+	n = ((n - 1) & (SLUICE_WINDOW - 1)) + 1;
+	x->pkt.flags = 0;
+	if (bpf_skb_load_bytes(skb, SLUICE_FRAME, x->window, n) ||
+	    sluice_parse(x) != SLUICE_PARSE_OK || (x->pkt.flags & SLUICE_PACKET_ICMP_ERROR))
+		return 1;
+	sluice_tuple_invert(&answer, &x->pkt.tuple);
+	sluice_find(x, &answer);
+	if (!x->ref)
+		return 0;
+	c = sluice_conn_of(x->family, x->ref);
+	return c && SLUICE_ONCE(c->side[!x->dir]) >> SLUICE_BPF_SIDE_SHIFT != SLUICE_BPF_SIDE_STACK;
+}
+
+/* Where a packet came from that others have translated: a pod, if it still has that pod's address. */
+SLUICE_GLOBAL int sluice_translated_from(struct __sk_buff *skb, struct sluice_ctx *x)
+{
+	struct sluice_bpf_control *ctl = sluice_control();
+
+	if (x && ctl &&
+	    sluice_pod_of(&x->pkt.tuple.src, x->family, SLUICE_ONCE(ctl->revision)) ==
+		    skb->ingress_ifindex)
+		return SLUICE_FROM_POD;
+	return SLUICE_FROM_OUTSIDE;
+}
+
 /* Any IP packet. from: enum sluice_from; way: SLUICE_WAY_* */
 SLUICE_GLOBAL int sluice_path(struct __sk_buff *skb, __u32 from, __u32 way)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
 	struct sluice_ctx *x = sluice_context();
 	int step = SLUICE_STEP_FIRST;
+	__u32 came_by;
 
 	if (!x || !ctl)
 		return TC_ACT_SHOT;
 	x->family = skb->protocol == sluice_htons(ETH_P_IP) ? SLUICE_IPV4 : SLUICE_IPV6;
 	x->from = (__u8)from;
 	x->egress = way & SLUICE_WAY_EGRESS;
-	x->ifindex = skb->ifindex;
+	came_by = skb->ingress_ifindex;
+	sluice_settle(
+		came_by); /* the verifier wants each field read by itself, not an offset chosen */
+	x->ifindex = x->egress && from == SLUICE_FROM_POD ? came_by : skb->ifindex;
 	x->now = sluice_bpf_ticks();
 	x->ref = 0;
 	x->dir = 0;

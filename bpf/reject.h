@@ -119,7 +119,7 @@ static __always_inline int sluice_answer(struct __sk_buff *skb)
 	memcpy(back.dst, frame.src, 6);
 	memcpy(back.src, frame.dst, 6);
 	bpf_skb_store_bytes(skb, 0, &back, sizeof(back), 0);
-	skb->mark |= SLUICE_BPF_MARK;
+	skb->mark |= SLUICE_BPF_MARK_ANSWER;
 	return (int)bpf_redirect(skb->ifindex, 0);
 }
 

@@ -56,18 +56,27 @@ SEC("tc") int sluice_uplink(struct __sk_buff *skb)
 
 /*
  * Egress of the host side of a pod's interface: what the stack sends to the pod. With the mark, it was handled
- * on its way in. Without, it is the node's own, or came by an interface that is neither a pod's nor an uplink.
+ * on its way in. Without, it is the node's own, or came by an interface that is neither a pod's nor an uplink, or to
+ * an address of the node that others have translated.
  */
 SEC("tc") int sluice_to_pod(struct __sk_buff *skb)
 {
-	if (skb->mark & SLUICE_BPF_MARK) {
-		skb->mark &= ~SLUICE_BPF_MARK;
-		return TC_ACT_OK;
-	}
+	__u32 from = skb->ingress_ifindex ? SLUICE_FROM_OUTSIDE : SLUICE_FROM_NODE;
+	struct sluice_ctx *x = sluice_context();
+
 	if (skb->protocol != sluice_htons(ETH_P_IP) && skb->protocol != sluice_htons(ETH_P_IPV6))
 		return TC_ACT_OK;
-	return sluice_path(skb, skb->ingress_ifindex ? SLUICE_FROM_OUTSIDE : SLUICE_FROM_NODE,
-			   SLUICE_WAY_EGRESS);
+	if (skb->mark & SLUICE_BPF_MARK_ANSWER) {
+		skb->mark &= ~SLUICE_BPF_MARK_ANSWER;
+		return TC_ACT_OK;
+	}
+	if (skb->mark & SLUICE_BPF_MARK) {
+		skb->mark &= ~SLUICE_BPF_MARK;
+		if (sluice_is_handled(skb, x))
+			return TC_ACT_OK;
+		from = sluice_translated_from(skb, x);
+	}
+	return sluice_path(skb, from, SLUICE_WAY_EGRESS);
 }
 
 /* Run once, after loading: starts the sweeper. 0, or a negative errno. */

@@ -90,14 +90,23 @@ static int sync_directory(struct cni_pool *pool, struct sluice_err *err)
 	return fsync(pool->dir) ? sluice_err_errno(err, errno, "fsync %s", pool->path) : 0;
 }
 
+/* What an ADD that was killed left of its reservation: whoever holds the lock finds nobody writing it. */
+static int remove_new(struct cni_pool *pool, struct sluice_err *err)
+{
+	if (unlinkat(pool->dir, NEW, 0) && errno != ENOENT)
+		return sluice_err_errno(err, errno, "unlink %s/" NEW, pool->path);
+	return 0;
+}
+
 /* Write the file "new" with this content, safe on disk. */
 static int write_new(struct cni_pool *pool, const char *text, struct sluice_err *err)
 {
 	size_t len = strlen(text), done = 0;
-	int fd;
+	int fd, ret;
 
-	if (unlinkat(pool->dir, NEW, 0) && errno != ENOENT)
-		return sluice_err_errno(err, errno, "unlink %s/" NEW, pool->path);
+	ret = remove_new(pool, err);
+	if (ret)
+		return ret;
 	fd = openat(pool->dir, NEW, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return sluice_err_errno(err, errno, "create %s/" NEW, pool->path);
@@ -383,8 +392,8 @@ int cni_pool_reserve(struct cni_pool *pool, const struct cni_address *cidrs, siz
 		if (cni_fault(families[f] == AF_INET ? "pool-linked-4" : "pool-linked-6"))
 			ret = sluice_err_set(err, EIO, "fault injected");
 	}
-	if (unlinkat(pool->dir, NEW, 0) && errno != ENOENT && !ret)
-		ret = sluice_err_errno(err, errno, "unlink %s/" NEW, pool->path);
+	if (!ret)
+		ret = remove_new(pool, err);
 	for (size_t i = 0; i < *n_addresses && !ret; i++)
 		ret = remember_last(pool, &addresses[i], err);
 	if (!ret && cni_fault("pool-last"))
@@ -396,7 +405,7 @@ int cni_pool_reserve(struct cni_pool *pool, const struct cni_address *cidrs, siz
 
 	for (size_t i = 0; i < *n_addresses; i++)
 		unlinkat(pool->dir, cni_address_text(&addresses[i], name), 0);
-	unlinkat(pool->dir, NEW, 0);
+	remove_new(pool, NULL);
 	*n_addresses = 0;
 	return ret;
 }
@@ -467,6 +476,8 @@ int cni_pool_release(struct cni_pool *pool, const struct cni_attachment *owner,
 	if (pool->dir < 0)
 		return 0;
 	ret = for_each(pool, release_owner, (void *)owner, err);
+	if (!ret)
+		ret = remove_new(pool, err);
 	return ret ? ret : sync_directory(pool, err);
 }
 
@@ -501,8 +512,7 @@ int cni_pool_sweep(struct cni_pool *pool, const struct cni_attachment *keep, siz
 	ret = for_each(pool, release_unlisted, &sweep, err);
 	if (ret)
 		return ret;
-	if (unlinkat(pool->dir, NEW, 0) && errno != ENOENT && !sluice_err_is_set(&first))
-		sluice_err_errno(&first, errno, "unlink %s/" NEW, pool->path);
+	remove_new(pool, sluice_err_is_set(&first) ? NULL : &first);
 	if (sluice_err_is_set(&first))
 		return sluice_err_move(err, &first);
 	return sync_directory(pool, err);

@@ -270,7 +270,7 @@ static void test_reject(const struct family *v)
 	   "%s: TCP to a service without endpoints is reset", v->name);
 	ok(a.f.b[0] == 2 && a.f.b[1] == 2 && a.f.b[6] == 2 && a.f.b[11] == IF_A + 1,
 	   "%s: the frame goes back", v->name);
-	ok(a.mark & SLUICE_BPF_MARK, "%s: and nobody looks at it again", v->name);
+	ok(a.mark & SLUICE_BPF_MARK_ANSWER, "%s: and nobody looks at it again", v->name);
 	a = SEND(IF_A, v->a, v->vip, 1000, 9, IPPROTO_UDP, .payload = 3);
 	l4 = a.f.b + frame_l4(&a.f);
 	ok(went(a, v->vip, 0, v->a, 0) && l4[0] == (v4 ? 3 : 1) && l4[1] == (v4 ? 3 : 4),
@@ -411,10 +411,18 @@ static void test_node(void)
 	ok(a.ret == DROPPED && drops(SLUICE_REASON_DEFAULT_DENY) == 1,
 	   "no way around policy by another interface");
 	a = run_at("sluice_to_pod", &f, IF_A, ifindex[IF_OTHER], SLUICE_BPF_MARK | 1);
-	ok(a.ret == PASSED && a.mark == 1, "what was handled before passes");
+	ok(a.ret == DROPPED && drops(SLUICE_REASON_DEFAULT_DENY) == 2,
+	   "nor by what others translate it to after it was handled");
+	a = run_at("sluice_to_pod", &f, IF_A, ifindex[IF_OTHER], SLUICE_BPF_MARK_ANSWER | 1);
+	ok(a.ret == PASSED && a.mark == 1, "what we answer ourselves passes");
 	open_endpoint(IF_A);
+	f = frame_make(&(struct spec){ "198.51.100.8", A4, 1000, 53, IPPROTO_UDP });
+	run(IF_UP, &f);
+	a = run_at("sluice_to_pod", &f, IF_A, ifindex[IF_UP], SLUICE_BPF_MARK | 1);
+	ok(a.ret == PASSED && a.mark == 1, "what was handled before passes");
+	f = frame_make(&(struct spec){ "198.51.100.9", A4, 1000, 53, IPPROTO_UDP });
 	a = run_at("sluice_to_pod", &f, IF_A, ifindex[IF_OTHER], 0);
-	ok(a.ret == PASSED && conns_alive(SLUICE_IPV4) == 2, "where policy allows, it passes");
+	ok(a.ret == PASSED && conns_alive(SLUICE_IPV4) == 3, "where policy allows, it passes");
 	a = SEND(IF_A, A4, VIP4, 1000, 83, IPPROTO_UDP);
 	ok(went(a, NODE4, 1000, A4, 83), "a pod reaches itself by the node's address");
 	a = SEND(IF_A, A4, NODE4, 83, 1000, IPPROTO_UDP);
