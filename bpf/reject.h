@@ -95,17 +95,6 @@ static __always_inline void sluice_reset_of(const struct sluice_packet *pkt, str
 	}
 }
 
-/* The pseudo-header's sum of an answer. */
-static __always_inline __u32 sluice_pseudo_sum(const struct sluice_tuple *t, __u8 proto, __u16 len)
-{
-	__u32 sum = sluice_csum_add(sluice_htons(len), sluice_htons(proto)), i;
-
-	for (i = 0; i < 4; i++)
-		sum = sluice_csum_add(sluice_csum_add(sum, (__force __u32)t->src.w[i]),
-				      (__force __u32)t->dst.w[i]);
-	return sum;
-}
-
 /* The frame goes back, and no program of ours looks at it again. */
 static __always_inline int sluice_answer(struct __sk_buff *skb)
 {

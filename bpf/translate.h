@@ -61,6 +61,17 @@ static __always_inline void sluice_take_hop(struct __sk_buff *skb, __u8 family, 
 	}
 }
 
+/* The sum of a pseudo-header for len bytes of a protocol. */
+static __always_inline __u32 sluice_pseudo_sum(const struct sluice_tuple *t, __u8 proto, __u16 len)
+{
+	__u32 sum = sluice_csum_add(sluice_htons(len), sluice_htons(proto)), i;
+
+	for (i = 0; i < 4; i++)
+		sum = sluice_csum_add(sluice_csum_add(sum, (__force __u32)t->src.w[i]),
+				      (__force __u32)t->dst.w[i]);
+	return sum;
+}
+
 /* Writes the addresses of "to"; addr: what this changes. Checks of IPv4's header and the card's sum follow. */
 static __always_inline void sluice_write_addrs(struct __sk_buff *skb, const struct sluice_tuple *to,
 					       __u32 addr)

@@ -241,6 +241,21 @@ static void test_icmp_error(const struct family *v)
 	   "%s: an error about a packet to a service's backend", v->name);
 	ok(!v4 || frame_sum(0, inner.b + FRAME_L3, 20) == 0xffff,
 	   "%s: the header inside it is right", v->name);
+	for (uint32_t payload = 190; payload < 1200; payload += 97) { /* pieces of 256 bytes, and what is left */
+		struct frame error;
+
+		sent = frame_make(&(struct spec){ v->a, v->b, 1000, 5353, IPPROTO_UDP,
+						  .payload = payload });
+		error = frame_make(&(struct spec){ v->b, v->a, .proto = proto, .type = type,
+						   .code = code, .inner = &sent });
+		a = run(IF_B, &error);
+		check(went(a, v->vip, 0, v->a, 0), "%u bytes", error.len);
+		error.b[error.len - 1 - payload % 2] ^= 0x40;
+		a = run(IF_B, &error);
+		check(a.ret == DROPPED, "%u bytes spoilt", error.len);
+	}
+	ok_checks("%s: errors are summed", v->name);
+	is_u64(drops(SLUICE_REASON_BAD_CHECKSUM), 11, "%s: those that are wrong are counted", v->name);
 	sent = frame_make(&(struct spec){ v->a, v->b, 4444, 53, IPPROTO_UDP, .payload = 40 });
 	a = SEND(IF_UP, v4 ? "203.0.113.1" : "2001:db8:1::1", v->a, .proto = proto, .type = type,
 		 .code = 0, .inner = &sent);

@@ -431,7 +431,8 @@ class Spoiler:
         return packet
 
     def error(self, talk, place, packet, _l4, v6):
-        """The packet, and an error about it, by its receiver or by a router on the way; or by somebody who has no part in it."""
+        """In its place an error about one of the conversation, by its receiver or a router on the way; or by somebody who has
+        no part in it."""
         rng = self.rng
         reply = rng.randrange(2)
         # As it arrives at the one who complains.
@@ -464,9 +465,10 @@ class Spoiler:
             return packet
         proto = ICMPV6 if v6 else ICMP
         seal(message, by, src.ip, proto)
+        if rng.random() < 0.15:
+            message[2 + rng.randrange(len(message) - 2)] ^= 1 << rng.randrange(8)
         wrapped = ip_packet(by, src.ip, proto, message, ident=9)
-        return [(place, packet if place == "" else wrapped)] if rng.random() < 0.5 else [(talk.client.place, packet),
-                                                                                         (place, wrapped)]
+        return [(place, wrapped)]
 
 
 def frames(talks, rng):

@@ -44,7 +44,7 @@ def counted(line):
     """Its counters, without what follows from the moment; and the reason it was dropped for, or None."""
     reasons = [name[5:] for name in line["counters"] if name.startswith("drop ")]
     # A negative entry may have ended in between; then there is a new one.
-    counters = {name: n for name, n in line["counters"].items() if name not in ("created", "cut") or not reasons}
+    counters = {name: n for name, n in line["counters"].items() if name not in ("misses", "created", "cut") or not reasons}
     return counters, reasons[0] if reasons else None
 
 
@@ -122,7 +122,7 @@ class FrameComparison:
                 if line["sent"] or not line["counters"].get("fragments") and reason != "fragment":
                     self.differ(case, number, "%s and core's parser" % name, line, "a fragment, of which nothing leaves")
             else:
-                self.kinds[reason and "drop " + reason or next(iter(counters), "nothing counted")] += 1
+                self.kinds["drop " + reason if reason else " ".join(sorted(counters)) or "nothing counted"] += 1
             if len(line["sent"]) > 1:
                 self.differ(case, number, "%s sends more than one" % name, line, "one at most")
             if line["expected"] is not None:
@@ -142,8 +142,8 @@ class FrameComparison:
     def question(self, case, number, line):
         """To core, about a connection's first packet whose two ends are here, or one is the world; else None."""
         place, _, packet, _ = case.frames[number]
-        counters, reason = counted(line)
-        if not line["tuple"] or reason not in (None,) + POLICY or (reason is None and not counters.get("created")):
+        _, reason = counted(line)
+        if not line["tuple"] or not line["counters"].get("misses") or reason not in (None,) + POLICY:
             return None
         src, dst, proto, _, dport, _, flags = line["tuple"]
         if proto not in PROTOCOLS or not flags & PORTS:

@@ -81,7 +81,7 @@ static void stats(struct sluice_nl_stats *s)
 		die("packets: statistics: %s", strerror(err.code));
 }
 
-#define FIELDS(X) X(created) X(cut) X(remapped) X(fast_pod) X(fast_uplink) X(stack) X(foreign) X(fragments)
+#define FIELDS(X) X(misses) X(created) X(cut) X(remapped) X(fast_pod) X(fast_uplink) X(stack) X(foreign) X(fragments)
 
 /* Has the packet's end been counted? */
 static bool is_counted(const struct sluice_nl_stats *a, const struct sluice_nl_stats *b)
