@@ -123,6 +123,10 @@ class FrameComparison:
                     self.differ(case, number, "%s and core's parser" % name, line, "a fragment, of which nothing leaves")
             else:
                 self.kinds["drop " + reason if reason else " ".join(sorted(counters)) or "nothing counted"] += 1
+            own = [ip for ip, pod in POD_PLACE.items() if pod == case.frames[number][0]]
+            if own and line["tuple"] and line["tuple"][0] not in own and not line["tuple"][6] & ICMP_ERROR and not reason and \
+                    (line["sent"] or "foreign" not in line["counters"]):
+                self.differ(case, number, "%s lets another's address through" % name, line, "a drop")
             if len(line["sent"]) > 1:
                 self.differ(case, number, "%s sends more than one" % name, line, "one at most")
             if line["expected"] is not None:
@@ -157,13 +161,14 @@ class FrameComparison:
         if place != (frames.NET if src == generate.OUTSIDE[family] else POD_PLACE.get(src)):
             return None
         pick = case.picks.get((dst, proto, dport))
+        is_service = dst in [ip for ip, _, _ in case.picks]
+        if is_service and not pick and place == frames.NET and (dst, proto, dport) not in case.picks:
+            return None  # from outside it is nobody's
         if pick:
             dst, dport = generate.ADDRESSES[pick[0][:2]][family], pick[1]
-        elif (dst, proto, dport) not in case.picks and reason != "service-port" and \
-                dst not in POD_PLACE and dst != generate.OUTSIDE[family]:
-            return None
-        if pick and pick[0][2] != 1:
-            return None  # whose ingress policy is another node's
+        if not is_service and dst != generate.OUTSIDE[family] or pick:
+            if dst not in POD_PLACE:
+                return None  # whose ingress policy is another node's
         return {"from": src, "to": dst, "protocol": PROTOCOLS[proto], "port": dport}
 
     def limit(self, line, of_bpf):
