@@ -119,7 +119,8 @@ class FrameComparison:
                     self.differ(case, number, "%s and core's parser" % name, line, {"drop " + parse: 1})
             elif line["parse"] == "fragment":
                 self.kinds["fragment"] += 1
-                if line["sent"] or not line["counters"].get("fragments") and reason != "fragment":
+                if line["sent"] or not line["counters"].get("fragments") and reason != "fragment" or \
+                        (line["stack"] and not self.is_foreign(case, number)):
                     self.differ(case, number, "%s and core's parser" % name, line, "a fragment, of which nothing leaves")
             else:
                 self.kinds["drop " + reason if reason else " ".join(sorted(counters)) or "nothing counted"] += 1
@@ -142,6 +143,14 @@ class FrameComparison:
             self.kinds["core: %s %s" % (answer["verdict"], answer["reason"])] += 1
             if reason is None and answer["verdict"] != "allow" or reason is not None and answer["reason"] != reason:
                 self.differ(case, number, "%s and core's verdict" % name, line["counters"], (question, answer))
+
+    def is_foreign(self, case, number):
+        """By its addresses alone: may the stack have it, whatever it is?"""
+        place, family, packet, _ = case.frames[number]
+        dst = ipaddress.ip_address(packet[24:40] if family == 6 else packet[16:20])
+        if place != frames.NET:
+            return dst.is_multicast or (family == 6 and dst.is_link_local)
+        return str(dst) not in POD_PLACE and str(dst) not in [ip for ip, _, _ in case.picks]
 
     def question(self, case, number, line):
         """To core, about a connection's first packet whose two ends are here, or one is the world; else None."""
