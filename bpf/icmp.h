@@ -79,7 +79,8 @@ SLUICE_GLOBAL int sluice_rewrite_error(struct __sk_buff *skb, struct sluice_ctx 
 	return 0;
 }
 
-#define SLUICE_ERROR_PIECES 6 /* of the window's size: 1,536 bytes. RFC 1812 allows 576, RFC 4443 1,280. */
+#define SLUICE_ERROR_PIECES \
+	6 /* of the window's size: 1,536 bytes. RFC 1812 allows 576, RFC 4443 1,280. */
 
 /* Is the message's sum wrong? Writes over the window. */
 SLUICE_GLOBAL int sluice_error_is_spoilt(struct __sk_buff *skb, struct sluice_ctx *x)

@@ -76,12 +76,14 @@ static void stats(struct sluice_nl_stats *s)
 {
 	struct sluice_err err = {};
 
-	if (sluice_nl_call(&nl, sluice_nl_message(&nl, SLUICE_CMD_GET_STATS, 0, &err), take_stats, s,
-			   &err))
+	if (sluice_nl_call(&nl, sluice_nl_message(&nl, SLUICE_CMD_GET_STATS, 0, &err), take_stats,
+			   s, &err))
 		die("packets: statistics: %s", strerror(err.code));
 }
 
-#define FIELDS(X) X(misses) X(created) X(cut) X(remapped) X(fast_pod) X(fast_uplink) X(stack) X(foreign) X(fragments)
+#define FIELDS(X) \
+	X(misses) \
+	X(created) X(cut) X(remapped) X(fast_pod) X(fast_uplink) X(stack) X(foreign) X(fragments)
 
 /* Has the packet's end been counted? */
 static bool is_counted(const struct sluice_nl_stats *a, const struct sluice_nl_stats *b)
@@ -104,11 +106,10 @@ static void print_counters(const struct sluice_nl_stats *a, const struct sluice_
 			       (unsigned long long)(b->drops[i] - a->drops[i]));
 			comma = ",";
 		}
-#define X(field)                                                                          \
-	if (a->field != b->field) {                                                       \
-		printf("%s\"%s\":%llu", comma, #field,                                    \
-		       (unsigned long long)(b->field - a->field));                        \
-		comma = ",";                                                              \
+#define X(field)                                                                                   \
+	if (a->field != b->field) {                                                                \
+		printf("%s\"%s\":%llu", comma, #field, (unsigned long long)(b->field - a->field)); \
+		comma = ",";                                                                       \
 	}
 	FIELDS(X)
 #undef X
@@ -146,8 +147,8 @@ static void collect(void)
 
 			if (places[i].fd < 0)
 				break;
-			n = recvfrom(places[i].fd, bytes, sizeof(bytes), MSG_DONTWAIT, (void *)&from,
-				     &size);
+			n = recvfrom(places[i].fd, bytes, sizeof(bytes), MSG_DONTWAIT,
+				     (void *)&from, &size);
 			if (n < 0)
 				break;
 			if (from.sll_pkttype == PACKET_OUTGOING || n < ETH_HLEN)
@@ -209,7 +210,8 @@ static int send_run(struct place *place, int family, const struct packet *p, str
 	struct __sk_buff ctx = { .ifindex = (uint32_t)place->ifindex }, ctx_out = {};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = ETH_HLEN + p->len,
 		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
-		    .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out, .ctx_size_out = sizeof(ctx_out));
+		    .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
+		    .ctx_size_out = sizeof(ctx_out));
 
 	memcpy(in, place->mac, 6);
 	in[6] = 2;
@@ -338,7 +340,8 @@ static bool expect(const struct packet *p, const struct sluice_packet *from,
 		memcpy(old, e->bytes + 8, 2);
 		e->bytes[8]--;
 		apply(e->bytes + 10,
-		      sluice_csum_add(d.addr, sluice_csum_replace(0, load16(old), load16(e->bytes + 8))),
+		      sluice_csum_add(d.addr,
+				      sluice_csum_replace(0, load16(old), load16(e->bytes + 8))),
 		      false);
 	} else {
 		memcpy(e->bytes + 8, &to->src, 16);
@@ -355,8 +358,8 @@ static bool expect(const struct packet *p, const struct sluice_packet *from,
 	case SLUICE_PROTO_UDP:
 		memcpy(l4, &to->sport, 2);
 		memcpy(l4 + 2, &to->dport, 2);
-		apply(l4 + (to->proto == SLUICE_PROTO_TCP ? 16 : 6), sluice_csum_add(d.addr, d.port),
-		      to->proto == SLUICE_PROTO_UDP);
+		apply(l4 + (to->proto == SLUICE_PROTO_TCP ? 16 : 6),
+		      sluice_csum_add(d.addr, d.port), to->proto == SLUICE_PROTO_UDP);
 		break;
 	case SLUICE_PROTO_ICMP:
 	case SLUICE_PROTO_ICMPV6:
@@ -364,7 +367,8 @@ static bool expect(const struct packet *p, const struct sluice_packet *from,
 			memcpy(l4 + 4, to->sport ? &to->sport : &to->dport, 2);
 		else
 			d.port = 0;
-		apply(l4 + 2, to->proto == SLUICE_PROTO_ICMP ? d.port : sluice_csum_add(d.addr, d.port),
+		apply(l4 + 2,
+		      to->proto == SLUICE_PROTO_ICMP ? d.port : sluice_csum_add(d.addr, d.port),
 		      false);
 		break;
 	}
@@ -431,9 +435,8 @@ static void add_place(char *word)
 	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	struct ifreq ifr = {};
 
-	if (n_places > MAX_PLACES ||
-	    sscanf(word, "%63[^=]=%63[^/]/%31[^/]/%d", place->name, netns, device,
-		   &place->ifindex) != 4)
+	if (n_places > MAX_PLACES || sscanf(word, "%63[^=]=%63[^/]/%31[^/]/%d", place->name, netns,
+					    device, &place->ifindex) != 4)
 		die("packets: \"%s\" is not PLACE=NETNS/DEVICE/IFINDEX", word);
 	if (!if_indextoname((unsigned int)place->ifindex, name))
 		die("packets: no interface %d here", place->ifindex);
@@ -484,7 +487,8 @@ static void unhex(const char *hex, struct packet *p)
 	unsigned int byte;
 
 	memset(p->bytes, 0, sizeof(p->bytes));
-	for (p->len = 0; p->len < MAX_BYTES && sscanf(hex + 2 * p->len, "%2x", &byte) == 1; p->len++)
+	for (p->len = 0; p->len < MAX_BYTES && sscanf(hex + 2 * p->len, "%2x", &byte) == 1;
+	     p->len++)
 		p->bytes[p->len] = (uint8_t)byte;
 }
 
