@@ -12,6 +12,7 @@
  *
  * usage: packets OBJECT
  */
+#include <pthread.h>
 #include "bed.h"
 #include "ruleset_blob.h"
 
@@ -634,6 +635,96 @@ static void test_others(void)
 	ok(a.ret == PASSED && !a.mark, "so is ARP");
 }
 
+/*
+ * The same first packet on two processors at once: one connection comes of it, and both packets go its way. What the
+ * loser took is no connection, and the sweeper's; nothing else is in use.
+ */
+static struct {
+	pthread_barrier_t barrier;
+	struct answer answer[2];
+	struct frame frame;
+	bool over;
+} race;
+
+static void *race_on(void *cpu)
+{
+	size_t n = (size_t)cpu;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(n, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	for (;;) {
+		pthread_barrier_wait(&race.barrier);
+		if (race.over)
+			return NULL;
+		race.answer[n] = run(IF_A, &race.frame);
+		pthread_barrier_wait(&race.barrier);
+	}
+}
+
+static void count_objects(uint8_t family, uint32_t *living, uint32_t *dying)
+{
+	*living = *dying = 0;
+	for (uint32_t i = 0; i < BED_OBJECTS; i++) {
+		uint32_t bits = family == SLUICE_IPV4 ? bed.conns4[i].c.bits : bed.conns6[i].c.bits;
+
+		if (bits & SLUICE_BPF_DYING)
+			++*dying;
+		else if (bits & SLUICE_BPF_LIVE)
+			++*living;
+	}
+}
+
+#define RACES 200 /* twice as many objects are there */
+
+static void test_races(const struct family *v)
+{
+	struct sluice_bpf_table *t = &bed.control->table[v->family == SLUICE_IPV6];
+	uint32_t living, dying, lost = 0;
+	pthread_t thread[2];
+	struct answer a;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+		ok(true, "%s: races # SKIP there is one processor", v->name);
+		return;
+	}
+	race.over = false;
+	pthread_barrier_init(&race.barrier, NULL, 3);
+	for (size_t i = 0; i < 2; i++)
+		pthread_create(&thread[i], NULL, race_on, (void *)i);
+	for (uint32_t round = 0; round < 10; round++) {
+		bed_reset();
+		for (uint16_t port = 2000; port < 2000 + RACES; port++) {
+			race.frame = frame_make(&(struct spec){ v->a, v->vip, port, 53, IPPROTO_UDP,
+								.payload = 8 });
+			pthread_barrier_wait(&race.barrier);
+			pthread_barrier_wait(&race.barrier);
+			a = run(IF_A, &race.frame);
+			for (int i = 0; i < 2; i++)
+				check(race.answer[i].ret == SENT &&
+					      race.answer[i].f.len == a.f.len &&
+					      !memcmp(race.answer[i].f.b + 12, a.f.b + 12,
+						      a.f.len - 12),
+				      "port %u: %d", port, race.answer[i].ret);
+			check(conns_alive(v->family) == port - 1999u, "port %u: %u alive", port,
+			      conns_alive(v->family));
+		}
+		count_objects(v->family, &living, &dying);
+		check(bed_stats().created == RACES && living == RACES && t->used == living + dying,
+		      "%llu created, %u living, %u dying, %u in use",
+		      (unsigned long long)bed_stats().created, living, dying, t->used);
+		lost += dying;
+	}
+	race.over = true;
+	pthread_barrier_wait(&race.barrier);
+	for (int i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	pthread_barrier_destroy(&race.barrier);
+	ok_checks("%s: the same first packet on two processors", v->name);
+	printf("# %u of %u races were lost late\n", lost, 10 * RACES);
+}
+
 /* Cut, changed and random frames: whatever comes, an answer, and nothing but answers of ours. */
 static void test_noise(void)
 {
@@ -707,6 +798,8 @@ int main(int argc, char **argv)
 	} else {
 		ok(true, "sums of a card # SKIP this kernel's BPF_PROG_RUN makes none");
 	}
+	for (i = 0; i < 2; i++)
+		test_races(&families[i]);
 	test_sources();
 	test_outside();
 	test_node();
