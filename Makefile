@@ -25,6 +25,7 @@ tests: build ## the programs of the tests, without running them
 	$(MAKE) -C tests/fuzz
 	$(MAKE) -C tests/unit
 	$(MAKE) -C tests/bpf_answer
+	$(MAKE) -C tests/differential
 	$(MAKE) -C tests/loader
 	$(MAKE) -C tests/integration
 	$(MAKE) -C bench/tools

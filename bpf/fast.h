@@ -178,11 +178,14 @@ static __always_inline int sluice_fast_pod(__u32 exit, __u32 from)
 	return (int)bpf_redirect_peer(exit & SLUICE_BPF_SIDE_IFINDEX, 0);
 }
 
+/* udp: the check as it is, if it is UDP's. */
 static __always_inline void sluice_fast_check(struct __sk_buff *skb, __u32 off, __u32 addr,
-					      __u32 port, __u8 proto)
+					      __u32 port, __u8 proto, __u16 udp)
 {
-	sluice_update_check(skb, off, addr, port,
-			    proto == SLUICE_PROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0);
+	if (proto == SLUICE_PROTO_UDP)
+		sluice_update_udp_check(skb, off, addr, port, udp);
+	else
+		sluice_update_check(skb, off, addr, port, 0);
 }
 
 /* from: POD, OUTSIDE, or FIRST. GENERAL, UNKNOWN: nothing has happened to it. */
@@ -265,11 +268,12 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 		sluice_copy(&check, p + 10, 2);
 		check = sluice_csum_apply(check, sum);
 		sluice_copy(p + 10, &check, 2);
+		sluice_copy(&check, p + 20 + SLUICE_OFF_UDP_CHECK, 2);
 		sluice_fast_check(skb, off, addr,
 				  (k.sport ^ sport) | (k.dport ^ dport) ?
 					  sluice_nat_port_delta(k.sport, k.dport, sport, dport) :
 					  0,
-				  f.pl.proto);
+				  f.pl.proto, check);
 	} else {
 		sluice_copy(&check, p + 10, 2);
 		check = sluice_csum_apply(check, sum);
@@ -289,6 +293,7 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 	struct sluice_bpf_conn6 *c;
 	struct sluice_fast f;
 	__u32 *head, exit, off, sum;
+	__u16 check;
 	bool plain;
 	__u8 *p;
 
@@ -350,11 +355,12 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 		sluice_copy(p + 24, to->src, 16);
 		sluice_copy(p + 40, &sport, 2);
 		sluice_copy(p + 42, &dport, 2);
+		sluice_copy(&check, p + 40 + SLUICE_OFF_UDP_CHECK, 2);
 		sluice_fast_check(skb, off, addr,
 				  (k.sport ^ sport) | (k.dport ^ dport) ?
 					  sluice_nat_port_delta(k.sport, k.dport, sport, dport) :
 					  0,
-				  f.pl.proto);
+				  f.pl.proto, check);
 		sum = sluice_csum_add(sum, addr);
 	}
 	bpf_csum_update(skb, sum); /* of a card; see translate.h */

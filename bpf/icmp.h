@@ -3,8 +3,8 @@
  * ICMP errors belong to the connection of the packet they complain about: kmod/icmp.c says which that is, and
  * how they are translated, with a worked example.
  *
- * Their checksum changes by differences, as all others do. So one that was wrong stays wrong, and whoever gets
- * the error throws it away.
+ * Their checksum changes by differences, as all others do. One that is wrong is seen before; of errors that are longer
+ * than any should be, it stays wrong, and whoever gets the error throws it away.
  */
 #ifndef SLUICE_BPF_ICMP_H
 #define SLUICE_BPF_ICMP_H
@@ -79,6 +79,38 @@ SLUICE_GLOBAL int sluice_rewrite_error(struct __sk_buff *skb, struct sluice_ctx 
 	return 0;
 }
 
+#define SLUICE_ERROR_PIECES \
+	6 /* of the window's size: 1,536 bytes. RFC 1812 allows 576, RFC 4443 1,280. */
+
+/* Is the message's sum wrong? Writes over the window. */
+SLUICE_GLOBAL int sluice_error_is_spoilt(struct __sk_buff *skb, struct sluice_ctx *x)
+{
+	__u32 off, left, sum = 0, i;
+
+	if (!x)
+		return 1;
+	off = x->pkt.l4_off;
+	left = x->wire - off;
+	if (left > SLUICE_ERROR_PIECES * SLUICE_WINDOW)
+		return 0;
+	if (x->family == SLUICE_IPV6)
+		sum = sluice_pseudo_sum(&x->pkt.tuple, SLUICE_PROTO_ICMPV6, (__u16)left);
+	for (i = 0; i < SLUICE_ERROR_PIECES && left; i++) {
+		__u32 n = left < SLUICE_WINDOW ? left : SLUICE_WINDOW;
+
+		left -= n;
+		/* From 1 to the window, as in sluice_read(). */
+		sluice_settle(n);
+		n = ((n - 1) & (SLUICE_WINDOW - 1)) + 1;
+		memset(x->window + ((n - 1) & ~3u), 0, 4); /* sums are of whole words */
+		if (bpf_skb_load_bytes(skb, SLUICE_FRAME + off, x->window, n))
+			return 1;
+		sum = (__u32)bpf_csum_diff(NULL, 0, (void *)x->window, (n + 3) & ~3u, sum);
+		off += n;
+	}
+	return sluice_csum_fold(sum) != 0xffff;
+}
+
 SLUICE_GLOBAL int sluice_icmp_error(struct __sk_buff *skb, struct sluice_ctx *x)
 {
 	struct sluice_bpf_control *ctl = sluice_control();
@@ -109,6 +141,8 @@ SLUICE_GLOBAL int sluice_icmp_error(struct __sk_buff *skb, struct sluice_ctx *x)
 	nat = bits & SLUICE_BPF_NAT;
 	x->to = x->pkt.tuple;
 	if (nat) {
+		if (sluice_error_is_spoilt(skb, x))
+			return sluice_drop(SLUICE_REASON_BAD_CHECKSUM);
 		const struct sluice_tuple *sent = x->dir ? &x->key[0] : &x->key[1];
 
 		if (sluice_addr_equal(&x->to.src, &x->pkt.inner.dst))

@@ -12,6 +12,9 @@
  * first goes the pseudo-header's sum, as a sender would have it. And whatever is put into the second, by a card that
  * makes the message's sum come out right, makes it right. Which of both it is shows a helper that leaves such
  * packets alone.
+ *
+ * Where the card has summed the packet (CHECKSUM_COMPLETE), its sum becomes the answer's. What has a right checksum of
+ * its own sums up to nothing but the inverse of its pseudo-header's sum.
  */
 #ifndef SLUICE_BPF_REJECT_H
 #define SLUICE_BPF_REJECT_H
@@ -95,17 +98,6 @@ static __always_inline void sluice_reset_of(const struct sluice_packet *pkt, str
 	}
 }
 
-/* The pseudo-header's sum of an answer. */
-static __always_inline __u32 sluice_pseudo_sum(const struct sluice_tuple *t, __u8 proto, __u16 len)
-{
-	__u32 sum = sluice_csum_add(sluice_htons(len), sluice_htons(proto)), i;
-
-	for (i = 0; i < 4; i++)
-		sum = sluice_csum_add(sluice_csum_add(sum, (__force __u32)t->src.w[i]),
-				      (__force __u32)t->dst.w[i]);
-	return sum;
-}
-
 /* The frame goes back, and no program of ours looks at it again. */
 static __always_inline int sluice_answer(struct __sk_buff *skb)
 {
@@ -123,9 +115,13 @@ static __always_inline int sluice_answer(struct __sk_buff *skb)
 	return (int)bpf_redirect(skb->ifindex, 0);
 }
 
-/* A reset at offset off, behind an IP header that is written. partial: whoever sends it finishes the sum. */
-static __always_inline void
-sluice_write_reset(struct __sk_buff *skb, const struct sluice_packet *pkt, __u32 off, bool partial)
+/*
+ * A reset at offset off, behind an IP header that is written. partial: whoever sends it finishes the sum. Returns
+ * what its bytes sum up to.
+ */
+static __always_inline __u32 sluice_write_reset(struct __sk_buff *skb,
+						const struct sluice_packet *pkt, __u32 off,
+						bool partial)
 {
 	struct sluice_reset r;
 	__u32 sum = sluice_pseudo_sum(&pkt->tuple, SLUICE_PROTO_TCP, sizeof(r));
@@ -135,6 +131,7 @@ sluice_write_reset(struct __sk_buff *skb, const struct sluice_packet *pkt, __u32
 			    ~sluice_csum_fold(
 				    (__u32)bpf_csum_diff(NULL, 0, (void *)&r, sizeof(r), sum));
 	bpf_skb_store_bytes(skb, off, &r, sizeof(r), 0);
+	return ~sum;
 }
 
 SLUICE_GLOBAL int sluice_reject4(struct __sk_buff *skb, struct sluice_ctx *x)
@@ -142,7 +139,7 @@ SLUICE_GLOBAL int sluice_reject4(struct __sk_buff *skb, struct sluice_ctx *x)
 	struct sluice_answer4 ip = {};
 	bool tcp, udp, partial = false;
 	__u8 quote[28];
-	__u32 bytes;
+	__u32 bytes, sum = 0xffff;
 
 	if (!x || x->pkt.l4_off != sizeof(ip))
 		return TC_ACT_SHOT;
@@ -168,7 +165,7 @@ SLUICE_GLOBAL int sluice_reject4(struct __sk_buff *skb, struct sluice_ctx *x)
 	ip.check = ~sluice_csum_fold((__u32)bpf_csum_diff(NULL, 0, (void *)&ip, sizeof(ip), 0));
 	bpf_skb_store_bytes(skb, SLUICE_FRAME, &ip, sizeof(ip), 0);
 	if (tcp) {
-		sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), partial);
+		sum = sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), partial);
 	} else {
 		struct sluice_unreachable u = { .type = 3, .code = 3 };
 
@@ -180,6 +177,7 @@ SLUICE_GLOBAL int sluice_reject4(struct __sk_buff *skb, struct sluice_ctx *x)
 		bpf_skb_store_bytes(skb, SLUICE_FRAME + sizeof(ip) + sizeof(u), quote,
 				    sizeof(quote), 0);
 	}
+	sluice_sum_anew(skb, sum);
 	return sluice_answer(skb);
 }
 
@@ -188,7 +186,7 @@ SLUICE_GLOBAL int sluice_reject6(struct __sk_buff *skb, struct sluice_ctx *x)
 	struct sluice_answer6 ip = {};
 	bool tcp, udp, partial = false;
 	__u8 quote[48];
-	__u32 bytes;
+	__u32 bytes, sum;
 
 	if (!x || x->pkt.l4_off != sizeof(ip))
 		return TC_ACT_SHOT;
@@ -212,11 +210,11 @@ SLUICE_GLOBAL int sluice_reject6(struct __sk_buff *skb, struct sluice_ctx *x)
 	ip.dst = x->pkt.tuple.src;
 	bpf_skb_store_bytes(skb, SLUICE_FRAME, &ip, sizeof(ip), 0);
 	if (tcp) {
-		sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), partial);
+		sum = sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), partial);
 	} else {
-		__u32 sum = sluice_pseudo_sum(&x->pkt.tuple, SLUICE_PROTO_ICMPV6, (__u16)bytes);
 		struct sluice_unreachable u = { .type = 1, .code = 4 };
 
+		sum = sluice_pseudo_sum(&x->pkt.tuple, SLUICE_PROTO_ICMPV6, (__u16)bytes);
 		if (partial)
 			u.partial = sluice_csum_fold(sum);
 		else
@@ -226,7 +224,9 @@ SLUICE_GLOBAL int sluice_reject6(struct __sk_buff *skb, struct sluice_ctx *x)
 		bpf_skb_store_bytes(skb, SLUICE_FRAME + sizeof(ip), &u, sizeof(u), 0);
 		bpf_skb_store_bytes(skb, SLUICE_FRAME + sizeof(ip) + sizeof(u), quote,
 				    sizeof(quote), 0);
+		sum = ~sum;
 	}
+	sluice_sum_anew(skb, (__u32)bpf_csum_diff(NULL, 0, (void *)&ip, sizeof(ip), sum));
 	return sluice_answer(skb);
 }
 

@@ -47,6 +47,25 @@ static __always_inline void sluice_update_check(struct __sk_buff *skb, __u32 off
 		bpf_l4_csum_replace(skb, off, 0, port, flags);
 }
 
+/* That of UDP, which is "check" so far. If there is none, nothing makes up for the ports in the card's sum. */
+static __always_inline void sluice_update_udp_check(struct __sk_buff *skb, __u32 off, __u32 addr,
+						    __u32 port, __u16 check)
+{
+	if (check)
+		sluice_update_check(skb, off, addr, port, BPF_F_MARK_MANGLED_0);
+	else
+		bpf_csum_update(skb, port);
+}
+
+/* The packet is another one: where the card has summed it, its sum is this from now on. */
+static __always_inline void sluice_sum_anew(struct __sk_buff *skb, __u32 sum)
+{
+	__s64 old = bpf_csum_update(skb, 0); /* an error: the card has not */
+
+	if (old >= 0)
+		bpf_csum_update(skb, sluice_csum_add(~(__u32)old, sum));
+}
+
 /* Takes a hop from a packet about which nothing else changes. */
 static __always_inline void sluice_take_hop(struct __sk_buff *skb, __u8 family, __u8 ttl)
 {
@@ -59,6 +78,17 @@ static __always_inline void sluice_take_hop(struct __sk_buff *skb, __u8 family, 
 		bpf_skb_store_bytes(skb, SLUICE_OFF_IP6_HOPS, &less, 1, 0);
 		bpf_csum_update(skb, SLUICE_HOP_DELTA6);
 	}
+}
+
+/* The sum of a pseudo-header for len bytes of a protocol. */
+static __always_inline __u32 sluice_pseudo_sum(const struct sluice_tuple *t, __u8 proto, __u16 len)
+{
+	__u32 sum = sluice_csum_add(sluice_htons(len), sluice_htons(proto)), i;
+
+	for (i = 0; i < 4; i++)
+		sum = sluice_csum_add(sluice_csum_add(sum, (__force __u32)t->src.w[i]),
+				      (__force __u32)t->dst.w[i]);
+	return sum;
 }
 
 /* Writes the addresses of "to"; addr: what this changes. Checks of IPv4's header and the card's sum follow. */
@@ -86,6 +116,7 @@ SLUICE_GLOBAL int sluice_translate(struct __sk_buff *skb, struct sluice_ctx *x)
 	struct sluice_nat_delta d;
 	__u32 l4;
 	__be16 ports[2];
+	__u16 check = 0;
 	__u8 proto;
 
 	if (!x)
@@ -107,8 +138,8 @@ SLUICE_GLOBAL int sluice_translate(struct __sk_buff *skb, struct sluice_ctx *x)
 		break;
 	case SLUICE_PROTO_UDP:
 		bpf_skb_store_bytes(skb, l4, ports, 4, 0);
-		sluice_update_check(skb, l4 + SLUICE_OFF_UDP_CHECK, d.addr, d.port,
-				    BPF_F_MARK_MANGLED_0);
+		bpf_skb_load_bytes(skb, l4 + SLUICE_OFF_UDP_CHECK, &check, 2);
+		sluice_update_udp_check(skb, l4 + SLUICE_OFF_UDP_CHECK, d.addr, d.port, check);
 		break;
 	case SLUICE_PROTO_ICMP:
 		if (x->pkt.flags & SLUICE_PACKET_ECHO) { /* no pseudo-header */

@@ -36,7 +36,8 @@ enum sluice_verdict {
 	X(SPOOFED_SOURCE, "spoofed-source", "the pod sent from an address that is not its own")   \
 	X(MARTIAN, "martian", "a source or destination address that cannot be on the wire")       \
 	X(MALFORMED, "malformed", "truncated or inconsistent headers")                            \
-	X(BAD_CHECKSUM, "bad-checksum", "the IPv4 header checksum is wrong")                      \
+	X(BAD_CHECKSUM, "bad-checksum",                                                           \
+	  "the checksum of an IPv4 header, or of an ICMP error to translate, is wrong")           \
 	X(TCP_FLAGS, "tcp-flags", "a combination of TCP flags that no sender makes")              \
 	X(NO_CONNECTION, "no-connection",                                                         \
 	  "a TCP or SCTP packet that neither belongs to nor may open a connection")               \

@@ -645,6 +645,8 @@ enum sluice_act sluice_path(struct sluice_ctx *x)
 		if (!sluice_reassemble(x))
 			return SLUICE_ACT_STOLEN;
 		ret = parse(x);
+	} else if (x->at == SLUICE_AT_PRE_ROUTING && x->dev) {
+		return SLUICE_ACT_STACK; /* its other headers were taken for a fragment's; ingress has judged it */
 	}
 	switch (ret) {
 	case SLUICE_PARSE_OK:

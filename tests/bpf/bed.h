@@ -25,6 +25,12 @@
 #define BED_BUCKETS 64 /* few, so that there are chains */
 #endif
 #define BED_OBJECTS 512
+/*
+ * A flag of BPF_PROG_RUN that is newer than Debian's <linux/bpf.h>: the frame has been summed by the card
+ * (CHECKSUM_COMPLETE), and is summed again behind the program; -EBADMSG where that is not what the program has made of the
+ * card's sum. Not of a frame whose length changes: the kernel then forgets the card's sum, and BPF_PROG_RUN does not.
+ */
+#define BED_SUMMED (1U << 2)
 
 static struct {
 	struct bpf_object *object;
@@ -32,6 +38,8 @@ static struct {
 	struct sluice_bpf_conn4 *conns4;
 	struct sluice_bpf_conn6 *conns6;
 	int cpus;
+	bool summed; /* frames are, by the card, see BED_SUMMED */
+	uint32_t gso_size; /* frames are to be cut into segments with so much payload; 0: not */
 } bed;
 
 /* The interfaces: pods a and b, an uplink, one that is neither. */
@@ -108,6 +116,18 @@ static void *segment(const char *outer, uint32_t value_size)
 	}
 	map_set(outer, &zero, &fd);
 	return map_memory(fd, (size_t)SLUICE_BPF_SEGMENT * value_size);
+}
+
+/* Does this kernel know BED_SUMMED? */
+static bool bed_can_sum(void)
+{
+	struct frame f =
+		frame_make(&(struct spec){ "192.0.2.7", "192.0.2.8", .proto = 253, .payload = 8 });
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f.b, .data_size_in = f.len,
+		    .flags = BED_SUMMED);
+	struct bpf_program *p = bpf_object__find_program_by_name(bed.object, "sluice_uplink");
+
+	return p && !bpf_prog_test_run_opts(bpf_program__fd(p), &opts);
 }
 
 static uint32_t ticks(void)
@@ -271,13 +291,16 @@ static struct answer run_at(const char *program, const struct frame *in, uint32_
 	struct bpf_program *p = bpf_object__find_program_by_name(bed.object, program);
 	struct __sk_buff ctx = { .ifindex = ifindex[interface],
 				 .ingress_ifindex = ingress,
+				 .gso_size = bed.gso_size,
+				 .gso_segs = bed.gso_size ? in->len / bed.gso_size + 1 : 0,
 				 .mark = mark };
 	struct __sk_buff out = {};
 	struct answer a = { .ret = -1 };
 	struct frame f = *in;
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f.b, .data_size_in = f.len,
 		    .data_out = a.f.b, .data_size_out = sizeof(a.f.b), .ctx_in = &ctx,
-		    .ctx_size_in = sizeof(ctx), .ctx_out = &out, .ctx_size_out = sizeof(out));
+		    .ctx_size_in = sizeof(ctx), .ctx_out = &out, .ctx_size_out = sizeof(out),
+		    .flags = bed.summed ? BED_SUMMED : 0);
 
 	/* To us: the interfaces' own addresses end in their number. */
 	f.b[0] = 2;

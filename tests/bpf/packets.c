@@ -12,6 +12,7 @@
  *
  * usage: packets OBJECT
  */
+#include <pthread.h>
 #include "bed.h"
 #include "ruleset_blob.h"
 
@@ -241,6 +242,23 @@ static void test_icmp_error(const struct family *v)
 	   "%s: an error about a packet to a service's backend", v->name);
 	ok(!v4 || frame_sum(0, inner.b + FRAME_L3, 20) == 0xffff,
 	   "%s: the header inside it is right", v->name);
+	for (uint32_t payload = 190; payload < 1200;
+	     payload += 97) { /* pieces of 256 bytes, and what is left */
+		struct frame error;
+
+		sent = frame_make(
+			&(struct spec){ v->a, v->b, 1000, 5353, IPPROTO_UDP, .payload = payload });
+		error = frame_make(&(struct spec){ v->b, v->a, .proto = proto, .type = type,
+						   .code = code, .inner = &sent });
+		a = run(IF_B, &error);
+		check(went(a, v->vip, 0, v->a, 0), "%u bytes", error.len);
+		error.b[error.len - 1 - payload % 2] ^= 0x40;
+		a = run(IF_B, &error);
+		check(a.ret == DROPPED, "%u bytes spoilt", error.len);
+	}
+	ok_checks("%s: errors are summed", v->name);
+	is_u64(drops(SLUICE_REASON_BAD_CHECKSUM), 11, "%s: those that are wrong are counted",
+	       v->name);
 	sent = frame_make(&(struct spec){ v->a, v->b, 4444, 53, IPPROTO_UDP, .payload = 40 });
 	a = SEND(IF_UP, v4 ? "203.0.113.1" : "2001:db8:1::1", v->a, .proto = proto, .type = type,
 		 .code = 0, .inner = &sent);
@@ -271,7 +289,8 @@ static void test_reject(const struct family *v)
 	ok(a.f.b[0] == 2 && a.f.b[1] == 2 && a.f.b[6] == 2 && a.f.b[11] == IF_A + 1,
 	   "%s: the frame goes back", v->name);
 	ok(a.mark & SLUICE_BPF_MARK_ANSWER, "%s: and nobody looks at it again", v->name);
-	a = SEND(IF_A, v->a, v->vip, 1000, 9, IPPROTO_UDP, .payload = 3);
+	/* As long as the answer; see BED_SUMMED. */
+	a = SEND(IF_A, v->a, v->vip, 1000, 9, IPPROTO_UDP, .payload = v4 ? 28 : 48);
 	l4 = a.f.b + frame_l4(&a.f);
 	ok(went(a, v->vip, 0, v->a, 0) && l4[0] == (v4 ? 3 : 1) && l4[1] == (v4 ? 3 : 4),
 	   "%s: UDP is answered with port unreachable", v->name);
@@ -505,6 +524,37 @@ static void test_limits(void)
 	ok(a.ret == PASSED && (a.mark & SLUICE_BPF_MARK), "nor by an uplink");
 }
 
+/* Each segment must fit, with its headers; the whole need not. The uplink's MTU is 1500. */
+static void test_segments(const struct family *v)
+{
+	uint32_t l3 = v->family == SLUICE_IPV4 ? 20 : 40, i;
+	const char *out = v->family == SLUICE_IPV4 ? OUT4 : "2001:db8:1::9";
+	struct answer a;
+
+	bed_reset();
+	SEND(IF_A, v->a, out, 1000, 80, IPPROTO_TCP, .flags = SYN, .seq = 1);
+	SEND(IF_UP, out, v->a, 80, 1000, IPPROTO_TCP, .flags = SYN | ACK, .seq = 9, .ack = 2);
+	for (i = 0; i < 3; i++) { /* by its state, the general way and the fast one */
+		bed.gso_size = 1500 - l3 - 20;
+		a = SEND(IF_A, v->a, out, 1000, 80, IPPROTO_TCP, .flags = ACK, .seq = 2, .ack = 10,
+			 .payload = 3000);
+		check(went(a, v->a, 1000, out, 80) && frame_ttl(&a.f) == 63, "TCP that fits");
+		bed.gso_size++;
+		a = SEND(IF_A, v->a, out, 1000, 80, IPPROTO_TCP, .flags = ACK, .seq = 2, .ack = 10,
+			 .payload = 3000);
+		check(a.ret == PASSED && (a.mark & SLUICE_BPF_MARK) && frame_ttl(&a.f) == 64,
+		      "TCP that does not");
+		bed.gso_size = 1500 - l3 - 8;
+		a = SEND(IF_A, v->a, out, 1000, 53, IPPROTO_UDP, .payload = 3000);
+		check(went(a, v->a, 1000, out, 53), "UDP that fits");
+		bed.gso_size++;
+		a = SEND(IF_A, v->a, out, 1000, 53, IPPROTO_UDP, .payload = 3000);
+		check(a.ret == PASSED && (a.mark & SLUICE_BPF_MARK), "UDP that does not");
+	}
+	bed.gso_size = 0;
+	ok_checks("%s: packets that are cut later go straight if each segment fits", v->name);
+}
+
 static void test_backends(void)
 {
 	struct answer a;
@@ -593,6 +643,96 @@ static void test_others(void)
 	ok(a.ret == PASSED && !a.mark, "so is ARP");
 }
 
+/*
+ * The same first packet on two processors at once: one connection comes of it, and both packets go its way. What the
+ * loser took is no connection, and the sweeper's; nothing else is in use.
+ */
+static struct {
+	pthread_barrier_t barrier;
+	struct answer answer[2];
+	struct frame frame;
+	bool over;
+} race;
+
+static void *race_on(void *cpu)
+{
+	size_t n = (size_t)cpu;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(n, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	for (;;) {
+		pthread_barrier_wait(&race.barrier);
+		if (race.over)
+			return NULL;
+		race.answer[n] = run(IF_A, &race.frame);
+		pthread_barrier_wait(&race.barrier);
+	}
+}
+
+static void count_objects(uint8_t family, uint32_t *living, uint32_t *dying)
+{
+	*living = *dying = 0;
+	for (uint32_t i = 0; i < BED_OBJECTS; i++) {
+		uint32_t bits = family == SLUICE_IPV4 ? bed.conns4[i].c.bits : bed.conns6[i].c.bits;
+
+		if (bits & SLUICE_BPF_DYING)
+			++*dying;
+		else if (bits & SLUICE_BPF_LIVE)
+			++*living;
+	}
+}
+
+#define RACES 200 /* twice as many objects are there */
+
+static void test_races(const struct family *v)
+{
+	struct sluice_bpf_table *t = &bed.control->table[v->family == SLUICE_IPV6];
+	uint32_t living, dying, lost = 0;
+	pthread_t thread[2];
+	struct answer a;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+		ok(true, "%s: races # SKIP there is one processor", v->name);
+		return;
+	}
+	race.over = false;
+	pthread_barrier_init(&race.barrier, NULL, 3);
+	for (size_t i = 0; i < 2; i++)
+		pthread_create(&thread[i], NULL, race_on, (void *)i);
+	for (uint32_t round = 0; round < 10; round++) {
+		bed_reset();
+		for (uint16_t port = 2000; port < 2000 + RACES; port++) {
+			race.frame = frame_make(&(struct spec){ v->a, v->vip, port, 53, IPPROTO_UDP,
+								.payload = 8 });
+			pthread_barrier_wait(&race.barrier);
+			pthread_barrier_wait(&race.barrier);
+			a = run(IF_A, &race.frame);
+			for (int i = 0; i < 2; i++)
+				check(race.answer[i].ret == SENT &&
+					      race.answer[i].f.len == a.f.len &&
+					      !memcmp(race.answer[i].f.b + 12, a.f.b + 12,
+						      a.f.len - 12),
+				      "port %u: %d", port, race.answer[i].ret);
+			check(conns_alive(v->family) == port - 1999u, "port %u: %u alive", port,
+			      conns_alive(v->family));
+		}
+		count_objects(v->family, &living, &dying);
+		check(bed_stats().created == RACES && living == RACES && t->used == living + dying,
+		      "%llu created, %u living, %u dying, %u in use",
+		      (unsigned long long)bed_stats().created, living, dying, t->used);
+		lost += dying;
+	}
+	race.over = true;
+	pthread_barrier_wait(&race.barrier);
+	for (int i = 0; i < 2; i++)
+		pthread_join(thread[i], NULL);
+	pthread_barrier_destroy(&race.barrier);
+	ok_checks("%s: the same first packet on two processors", v->name);
+	printf("# %u of %u races were lost late\n", lost, 10 * RACES);
+}
+
 /* Cut, changed and random frames: whatever comes, an answer, and nothing but answers of ours. */
 static void test_noise(void)
 {
@@ -631,6 +771,17 @@ static void test_noise(void)
 	ok_checks("noise");
 }
 
+static void test_family(const struct family *v)
+{
+	test_udp(v);
+	test_tcp(v);
+	test_echo(v);
+	test_icmp_error(v);
+	test_reject(v);
+	test_policy(v);
+	test_segments(v);
+}
+
 int main(int argc, char **argv)
 {
 	uint32_t i;
@@ -644,14 +795,19 @@ int main(int argc, char **argv)
 	bed_load(argv[1], NULL);
 	set_deny(SLOT_DENY);
 	set_up();
-	for (i = 0; i < 2; i++) {
-		test_udp(&families[i]);
-		test_tcp(&families[i]);
-		test_echo(&families[i]);
-		test_icmp_error(&families[i]);
-		test_reject(&families[i]);
-		test_policy(&families[i]);
+	for (i = 0; i < 2; i++)
+		test_family(&families[i]);
+	bed.summed = bed_can_sum();
+	if (bed.summed) {
+		printf("# the same, summed by the card\n");
+		for (i = 0; i < 2; i++)
+			test_family(&families[i]);
+		bed.summed = false;
+	} else {
+		ok(true, "sums of a card # SKIP this kernel's BPF_PROG_RUN makes none");
 	}
+	for (i = 0; i < 2; i++)
+		test_races(&families[i]);
 	test_sources();
 	test_outside();
 	test_node();

@@ -51,6 +51,10 @@ class Case:
         for n in range(PROBES):
             self.probe(FIRST_PORT + number % CASES * PROBES + n)
 
+    def lines(self):
+        """For tools/probe."""
+        return ["%s %s %s %d sport=%d" % (p["from"], p["protocol"].lower(), p["to"], p["port"], p["sport"]) for p in self.probes]
+
     def some(self, things, most=None):
         """A few of them, in their order."""
         count = self.random.randint(1, most or len(things))
