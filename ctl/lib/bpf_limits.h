@@ -36,6 +36,8 @@ enum sluice_bpf_where {
 	  "sender",                                                                                 \
 	  SLUICE_BPF_ALWAYS)                                                                        \
 	X("Routes", "are kept for a second, with their MTU", SLUICE_BPF_ALWAYS)                     \
+	X("Interfaces without Ethernet frames",                                                     \
+	  "(WireGuard, tun) are refused as uplinks and as pods' interfaces", SLUICE_BPF_ALWAYS)     \
 	X("Room in a full table",                                                                   \
 	  "is made ahead, a sixteenth of it; a flood that is faster has new connections refused "   \
 	  "for a second, reason table-full",                                                        \
