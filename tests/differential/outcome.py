@@ -142,6 +142,8 @@ class FrameComparison:
             if own and line["tuple"] and line["tuple"][0] not in own and not line["tuple"][6] & ICMP_ERROR and not reason and \
                     (line["sent"] or "foreign" not in line["counters"]):
                 self.differ(case, number, "%s lets another's address through" % name, line, "a drop")
+            if line["stack"] and line["mark"] != ("stack" in counters) and not case.frames[number][0].startswith("node"):
+                self.differ(case, number, "%s marks what it has not judged, or does not mark what it has" % name, line, counters)
             if len(line["sent"]) > 1:
                 self.differ(case, number, "%s sends more than one" % name, line, "one at most")
             if line["expected"] is not None:
