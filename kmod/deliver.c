@@ -87,8 +87,13 @@ unsigned long sluice_resolve_route(struct sluice_ctx *x, struct sluice_conn *c, 
 	struct dst_entry *dst;
 	u32 cookie = 0;
 
-	dst = x->family == SLUICE_IPV4 ? route4(net, to, x->skb->mark) :
-					 route6(net, to, x->skb->mark, &cookie);
+	/* To an address of a link: which link, only the stack may say. */
+	if (x->family == SLUICE_IPV4)
+		dst = route4(net, to, x->skb->mark);
+	else if (sluice_addr_link_local(&to->dst, SLUICE_IPV6))
+		dst = NULL;
+	else
+		dst = route6(net, to, x->skb->mark, &cookie);
 	if (dst && !dst_xfrm(dst) && sluice_dev_is_uplink(x->sn, dst->dev)) {
 		value = (unsigned long)dst | SLUICE_SIDE_ROUTE;
 		if (x->family == SLUICE_IPV6)

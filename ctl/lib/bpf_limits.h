@@ -21,6 +21,8 @@ enum sluice_bpf_where {
 	X("Long header chains",                                                                     \
 	  "extension headers beyond what the programs look at are dropped, reason unsupported",     \
 	  SLUICE_BPF_ALWAYS)                                                                        \
+	X("Refusals of packets with options",                                                       \
+	  "or extension headers are not answered: no reset, no unreachable", SLUICE_BPF_ALWAYS)     \
 	X("SCTP through services",                                                                  \
 	  "dropped, reason unsupported, where a port would change: no program can make SCTP's "     \
 	  "checksum",                                                                               \
@@ -36,6 +38,8 @@ enum sluice_bpf_where {
 	  "sender",                                                                                 \
 	  SLUICE_BPF_ALWAYS)                                                                        \
 	X("Routes", "are kept for a second, with their MTU", SLUICE_BPF_ALWAYS)                     \
+	X("Interfaces without Ethernet frames",                                                     \
+	  "(WireGuard, tun) are refused as uplinks and as pods' interfaces", SLUICE_BPF_ALWAYS)     \
 	X("Room in a full table",                                                                   \
 	  "is made ahead, a sixteenth of it; a flood that is faster has new connections refused "   \
 	  "for a second, reason table-full",                                                        \

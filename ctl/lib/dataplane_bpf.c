@@ -16,6 +16,7 @@
 #include "ctl/lib/bpf_conns.h"
 #include "ctl/lib/bpf_versions.h"
 #include "ctl/lib/dataplane_objects.h"
+#include "ctl/lib/interfaces.h"
 #include "uapi/sluice.h"
 
 /* Numbers that are given out: of sets of backends, and of places of rulesets. 0 is none of them. */
@@ -1364,18 +1365,6 @@ static int stage_endpoint_addrs(struct bpf_dataplane *self, const struct sluice_
 	return ret;
 }
 
-static bool is_loopback(uint32_t ifindex)
-{
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq request = { 0 };
-	bool loopback = false;
-
-	if (if_indextoname(ifindex, request.ifr_name))
-		loopback = !ioctl(fd, SIOCGIFFLAGS, &request) && request.ifr_flags & IFF_LOOPBACK;
-	close(fd);
-	return loopback;
-}
-
 /* An interface is a pod's or an uplink, in both states that packets may see. */
 static int check_interface(struct bpf_dataplane *self, uint32_t ifindex, bool uplink,
 			   struct sluice_err *err)
@@ -1386,9 +1375,15 @@ static int check_interface(struct bpf_dataplane *self, uint32_t ifindex, bool up
 	    sluice_dp_after(&self->objects, other, &ifindex, sizeof(ifindex)))
 		return sluice_err_set(err, EBUSY, "interface %u is %s", ifindex,
 				      uplink ? "an endpoint's" : "an uplink");
-	if (is_loopback(ifindex))
+	if (sluice_interface_is_loopback(ifindex))
 		return sluice_err_set(
 			err, EINVAL, "the loopback interface is neither an endpoint nor an uplink");
+	/* A program would look for the packet 14 bytes behind its start, and read another one there. */
+	if (!sluice_interface_has_frames(ifindex))
+		return sluice_err_set(
+			err, EINVAL,
+			"interface %u has no Ethernet frames: the eBPF variant takes no other",
+			ifindex);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <glob.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <net/if.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
@@ -20,6 +21,7 @@
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/bpf_limits.h"
 #include "ctl/lib/bpf_object.h"
+#include "ctl/lib/interfaces.h"
 #include "ctl/lib/nl.h"
 
 __attribute__((format(printf, 5, 6))) static void find(struct sluice_doctor *d,
@@ -304,6 +306,61 @@ static void try_programs(struct sluice_doctor *d)
 	}
 }
 
+/* The network *****************************************************************************/
+
+static void look_for_forwarding(struct sluice_doctor *d)
+{
+	static const struct {
+		const char *family, *path;
+	} families[] = {
+		{ "IPv4", "/proc/sys/net/ipv4/ip_forward" },
+		{ "IPv6", "/proc/sys/net/ipv6/conf/all/forwarding" },
+	};
+	const char *off = NULL;
+	bool both = false;
+	char line[32];
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		if (!read_line(families[i].path, line, sizeof(line)) || *line != '0')
+			continue;
+		both = off;
+		off = families[i].family;
+	}
+	if (off)
+		find(d, SLUICE_FINDING_WARNING, "forwarding",
+		     "sysctl net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
+		     "off for %s: what the kernel carries for pods is dropped; with eBPF, all that "
+		     "leaves by an uplink is",
+		     both ? "IPv4 and IPv6" : off);
+	else
+		find(d, SLUICE_FINDING_OK, "forwarding", NULL, "on");
+}
+
+/* As sluiced finds them, without --uplink. */
+static void look_for_uplinks(struct sluice_doctor *d)
+{
+	struct sluice_interfaces uplinks = { 0 };
+	char bare[8 * IF_NAMESIZE] = "", name[IF_NAMESIZE];
+
+	if (!sluice_interfaces_of_default_routes(&uplinks) || !uplinks.n) {
+		find(d, SLUICE_FINDING_NOTE, "uplinks", "sluiced --uplink",
+		     "no default route tells which interfaces lead to other nodes");
+	} else {
+		for (size_t i = 0; i < uplinks.n; i++)
+			if (!sluice_interface_has_frames(uplinks.v[i]) &&
+			    if_indextoname(uplinks.v[i], name) &&
+			    strlen(bare) + strlen(name) + 2 < sizeof(bare))
+				sprintf(bare + strlen(bare), " %s", name);
+		if (*bare)
+			find(d, SLUICE_FINDING_WARNING, "uplinks",
+			     "the module, or another --uplink",
+			     "without Ethernet frames, which eBPF does not take:%s", bare);
+		else
+			find(d, SLUICE_FINDING_OK, "uplinks", NULL, "%zu, of Ethernet", uplinks.n);
+	}
+	free(uplinks.v);
+}
+
 /* Others **********************************************************************************/
 
 struct chains {
@@ -452,6 +509,8 @@ void sluice_doctor_look(struct sluice_doctor *d)
 	look_for_jit(d);
 	try_programs(d);
 	look_for_pins(d);
+	look_for_forwarding(d);
+	look_for_uplinks(d);
 	look_for_others(d);
 	libbpf_set_print(print);
 }

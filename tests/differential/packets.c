@@ -7,7 +7,8 @@
  * A place is where frames come from: DEVICE in NETNS, whose other end is the node's interface IFINDEX. FRAMES has a
  * line each: PLACE FAMILY HEX, the bytes from the network header on. With --programs they go through the pinned eBPF
  * programs by BPF_PROG_RUN; without, they are sent from DEVICE, and whatever arrives at any of the places is what came
- * out. "node" is a place, too: there the node's own packets start, of which only those to its pods are of any use.
+ * out. "node>PLACE" is where the node's own packets start that go to a pod, by its routes, or by the program on its
+ * interface.
  *
  * Prints a line of JSON for each:
  *	parse		what core/ in this process says of it, seen whole: enum sluice_parse by name
@@ -15,7 +16,8 @@
  *	tuple		as it parsed, or null: [source, destination, protocol, sport, dport, policy's port, SLUICE_PACKET_*]
  *	counters	what the statistics grew by, "drop" with reasons by name among them
  *	sent		[[PLACE, HEX]...], what was delivered or sent; of a program that redirects it is not known where to: "?"
- *	stack		HEX, what a program handed to the stack, null if it did not; the mark is there if it was judged
+ *	stack		HEX, what a program handed to the stack, null if it did not
+ *	mark		is that marked, as judged and translated? Nobody judges it again.
  *	expected	HEX: what core/ makes of the frame, given that the first thing sent has the right addresses and ports;
  *			null where it has nothing to say
  */
@@ -24,9 +26,9 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/pkt_cls.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 
 #include "bpf/layout.h"
@@ -41,7 +43,7 @@
 #define MAX_BYTES 4096
 #define WINDOW 256 /* SLUICE_WINDOW of bpf/context.h */
 #define MARK_OF_NODE 0x77 /* by which a filter tells the packets of this tool */
-#define WAIT_MS 40 /* for a packet that no counter counts */
+#define WAIT_MS 40 /* for a packet that no counter counts, or that goes nowhere */
 
 static struct place {
 	char name[64];
@@ -53,6 +55,7 @@ static struct place {
 static unsigned int n_places;
 
 static struct sluice_nl nl;
+static bool marked;
 static const char *pins;
 static int prog_pod, prog_uplink, prog_to_pod, raw4, raw6;
 
@@ -93,6 +96,16 @@ static bool is_counted(const struct sluice_nl_stats *a, const struct sluice_nl_s
 			return true;
 	return a->fast_pod != b->fast_pod || a->fast_uplink != b->fast_uplink ||
 	       a->stack != b->stack || a->foreign != b->foreign || a->fragments != b->fragments;
+}
+
+/* Will it, or an answer to it, be somewhere? What the stack has may also be for the node, or go nowhere. */
+static bool is_to_arrive(const struct sluice_nl_stats *a, const struct sluice_nl_stats *b)
+{
+	return a->fast_pod != b->fast_pod || a->fast_uplink != b->fast_uplink ||
+	       a->stack != b->stack || a->foreign != b->foreign ||
+	       a->drops[SLUICE_REASON_NO_ENDPOINTS] != b->drops[SLUICE_REASON_NO_ENDPOINTS] ||
+	       a->drops[SLUICE_REASON_SERVICE_PORT] != b->drops[SLUICE_REASON_SERVICE_PORT] ||
+	       a->drops[SLUICE_REASON_NO_CONNECTION] != b->drops[SLUICE_REASON_NO_CONNECTION];
 }
 
 static void print_counters(const struct sluice_nl_stats *a, const struct sluice_nl_stats *b)
@@ -189,12 +202,20 @@ static void send_real(struct place *place, int family, const struct packet *p,
 	}
 	if (n < 0)
 		die("packets: sending %u bytes: %s", p->len, strerror(errno));
-	for (uint64_t end = now_ms() + WAIT_MS; now_ms() < end; usleep(200)) {
+	for (uint64_t end = now_ms() + WAIT_MS;;) {
+		bool late = now_ms() >= end;
+
 		stats(after);
-		if (is_counted(before, after))
+		if (is_counted(before, after) || late)
 			break;
+		usleep(200);
 	}
-	collect();
+	/* It is counted before it arrives; a busy machine takes its time in between. */
+	for (uint64_t end = now_ms() + WAIT_MS; collect(), !n_sent;) {
+		if (!is_to_arrive(before, after) || now_ms() >= end)
+			break;
+		usleep(200);
+	}
 }
 
 static bool is_pod_program(const struct place *place)
@@ -226,9 +247,10 @@ static int send_run(struct place *place, int family, const struct packet *p, str
 		die("packets: BPF_PROG_RUN of %u bytes: %s", p->len, strerror(errno));
 	stats(after);
 	stack->len = 0;
-	if (opts.retval == 7)
+	marked = ctx_out.mark & SLUICE_BPF_MARK;
+	if (opts.retval == TC_ACT_REDIRECT)
 		keep("?", out + ETH_HLEN, opts.data_size_out - ETH_HLEN);
-	if (opts.retval == 0) {
+	if (opts.retval == TC_ACT_OK) {
 		stack->len = opts.data_size_out - ETH_HLEN;
 		memcpy(stack->bytes, out + ETH_HLEN, stack->len);
 	}
@@ -254,7 +276,7 @@ static int send_to_pod(int ifindex, int family, const struct packet *p, struct p
 		die("packets: BPF_PROG_RUN of %u bytes: %s", p->len, strerror(errno));
 	stats(after);
 	stack->len = 0;
-	if (opts.retval == 0) { /* it goes on its way, to the pod */
+	if (opts.retval == TC_ACT_OK) { /* it goes on its way, to the pod */
 		keep("?", out + ETH_HLEN, opts.data_size_out - ETH_HLEN);
 		stack->len = opts.data_size_out - ETH_HLEN;
 		memcpy(stack->bytes, out + ETH_HLEN, stack->len);
@@ -415,11 +437,11 @@ static void one(struct place *place, int to_pod, int family, const struct packet
 		comma = ",";
 	}
 	printf("],\"stack\":");
-	if (was == 0)
+	if (was == TC_ACT_OK)
 		print_hex(&stack);
 	else
 		printf("null");
-	printf(",\"expected\":");
+	printf(",\"mark\":%s,\"expected\":", marked ? "true" : "false");
 	if (n_sent && place && ret == SLUICE_PARSE_OK && !is_answer(&before, &after) &&
 	    parse(&sent[0].p, family, &out) == SLUICE_PARSE_OK && expect(p, &pkt, &out.tuple, &e))
 		print_hex(&e);
