@@ -235,17 +235,23 @@ static void parse_options(int argc, char **argv, struct options *options)
 /* Without forwarding no packet leaves a pod's node; kube-proxy and CNI plugins switch it on too. */
 static void switch_on(const char *name, const char *path)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char now;
 
 	if (fd < 0 || read(fd, &now, 1) != 1) {
 		log_warning("cannot read a sysctl", "name", name, "error", strerror(errno));
-	} else if (now == '0') {
-		if (pwrite(fd, "1\n", 2, 0) == 2)
-			log_info("set a sysctl", "name", name, "value", "1");
-		else
-			log_warning("cannot set a sysctl", "name", name, "error", strerror(errno));
+		now = '1';
 	}
+	if (fd >= 0)
+		close(fd);
+	if (now != '0')
+		return;
+	/* In a container they are read-only; there somebody else has switched it on. */
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0 && write(fd, "1\n", 2) == 2)
+		log_info("set a sysctl", "name", name, "value", "1");
+	else
+		log_warning("cannot set a sysctl", "name", name, "error", strerror(errno));
 	if (fd >= 0)
 		close(fd);
 }
