@@ -56,6 +56,17 @@ const char *sluice_kind_word(enum sluice_kind kind)
 	return words[kind];
 }
 
+const char *sluice_kind_api(enum sluice_kind kind)
+{
+	static const char *const versions[] = {
+#define X(sym, kind, api, namespaced, word) api,
+		SLUICE_KINDS(X)
+#undef X
+	};
+
+	return versions[kind];
+}
+
 struct sluice_model *sluice_model_new(void)
 {
 	return sluice_zalloc(sizeof(struct sluice_model));

@@ -41,6 +41,7 @@ enum sluice_kind {
 
 const char *sluice_kind_name(enum sluice_kind kind); /* "NetworkPolicy" */
 const char *sluice_kind_word(enum sluice_kind kind); /* "networkpolicies" */
+const char *sluice_kind_api(enum sluice_kind kind); /* "networking.k8s.io/v1" */
 
 /* Every object begins with this. */
 struct sluice_object {

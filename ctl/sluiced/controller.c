@@ -329,7 +329,7 @@ bool controller_work(struct controller *c)
 {
 	save(c);
 	/* While one is due after a failure, what comes in between waits for it too. */
-	if (!c->wanted || c->retry.at)
+	if (!c->wanted || c->retry.at || (c->kube && !kube_source_synced(c->kube)))
 		return false;
 	sync(c);
 	c->settled(c->settled_arg);
@@ -391,6 +391,18 @@ void controller_module_changed(struct controller *c, bool loaded, int family)
 	/* What the kernel held is lost. After an unload this fails, and goes on trying. */
 	loop_disarm(c->loop, &c->retry);
 	controller_want_sync(c, true);
+}
+
+char *controller_waits_for(const struct controller *c)
+{
+	if (c->kube && !kube_source_synced(c->kube))
+		return kube_source_waits_for(c->kube);
+	return c->ready ? NULL : sluice_strdup(c->failure ?: "the first transaction is under way");
+}
+
+static void objects_changed(void *arg)
+{
+	controller_want_sync(arg, false);
 }
 
 /* Attachments *****************************************************************************/
@@ -481,6 +493,14 @@ int controller_init(struct controller *c, struct loop *loop, const struct option
 	c->model = sluice_model_new();
 	c->manifests = sluice_manifests_new(c->model);
 	c->compiler = sluice_compiler_new(c->model, options->node);
+	if (!options->n_manifests) {
+		ret = kube_source_new(loop, c->model, options->kubeconfig, options->node,
+				      objects_changed, c, &c->kube, err);
+		if (ret) {
+			controller_exit(c);
+			return ret;
+		}
+	}
 	for (size_t i = 0; i < options->n_manifests; i++) {
 		ret = sluice_manifests_load(c->manifests, options->manifests[i], err);
 		if (ret) {
@@ -502,6 +522,7 @@ void controller_exit(struct controller *c)
 	/* The kernel's state stays: nothing is taken back. */
 	loop_disarm(c->loop, &c->retry);
 	loop_disarm(c->loop, &c->resync);
+	kube_source_free(c->kube);
 	plane_close(&c->plane);
 	sluice_compiler_free(c->compiler);
 	sluice_manifests_free(c->manifests);
@@ -535,6 +556,8 @@ static json_t *status_errors(struct controller *c)
 		add_error(errors, "error", "attachments", c->file_problem);
 	if (c->uplink_problem)
 		add_error(errors, "warning", "uplink", c->uplink_problem);
+	if (c->kube)
+		kube_source_errors(c->kube, errors);
 	problems = sluice_manifests_problems(c->manifests, &n);
 	for (size_t i = 0; i < n; i++)
 		add_error(errors, problems[i].warning ? "warning" : "error", problems[i].source,
@@ -543,6 +566,15 @@ static json_t *status_errors(struct controller *c)
 	for (size_t i = 0; i < n; i++)
 		add_error(errors, "warning", "compiler", texts[i]);
 	return errors;
+}
+
+static json_t *manifests_status(const struct controller *c)
+{
+	json_t *paths = json_array();
+
+	for (size_t i = 0; i < c->options->n_manifests; i++)
+		json_array_append_new(paths, json_string(c->options->manifests[i]));
+	return json_pack("{s:s, s:o}", "type", "manifests", "paths", paths);
 }
 
 json_t *controller_status(struct controller *c)
@@ -570,9 +602,11 @@ json_t *controller_status(struct controller *c)
 				      json_string(sluice_cidr_format(&node->pod_cidrs[i], text)));
 
 	return json_pack(
-		"{s:s, s:s, s:s*, s:b, s:I, s:o, s:o, s:I, s:o, s:o}", "node", c->options->node,
-		"dataplane", plane_name(c->plane.kind), "dataplaneReason", c->plane.why, "ready",
-		c->ready, "revision",
+		"{s:s, s:o, s:s, s:s*, s:b, s:I, s:o, s:o, s:I, s:o, s:o}", "node",
+		c->options->node, "source",
+		c->kube ? kube_source_status(c->kube) : manifests_status(c), "dataplane",
+		plane_name(c->plane.kind), "dataplaneReason", c->plane.why, "ready", c->ready,
+		"revision",
 		(json_int_t)(c->plane.kind == PLANE_MEMORY ? c->syncs : plane_revision(&c->plane)),
 		"objects", objects, "compiled", compiled, "attached", (json_int_t)c->attachments.n,
 		"podCIDRs", cidrs, "errors", status_errors(c));

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What sluiced does: it keeps the kernel in step with the manifests and the attached pods.
+ * What sluiced does: it keeps the kernel in step with its source of objects, which is the Kubernetes API or
+ * manifests, and with the attached pods.
  *
  * Theory of operation
  * -------------------
- * Everything that may change what the kernel shall hold (a manifest, an attached pod, an interface, a
- * signal) changes the model or the compiler's attachments, and calls controller_want_sync(). When
+ * Everything that may change what the kernel shall hold (an object, an attached pod, an interface, a signal) changes the model or the compiler's attachments, and calls controller_want_sync(). When
  * the event loop has nothing else to do, controller_work() makes one transaction of all of it.
  *
+ *     waiting for all kinds of objects, each complete once
+ *          v
  *     waiting for a data plane -> learn the attached pods -> full transaction, with sweep -> ready
  *          ^                                                          |      ^
  *          +---- the module is unloaded ------------------------------+      | each change: one
  *                (not ready, no state is lost: ours is whole)                +-- small transaction
+ *
+ * No transaction is made before every kind of object has been complete once, since the first one sweeps:
+ * what the kernel has from the last sluiced is all there is until then. Whatever the API server does later,
+ * objects go away one by one, by its word (kube_reflector.h).
  *
  * The attached pods are learned before anything is swept, so that a restart closes no pod: the union
  * of the kernel's endpoints, and of what the last sluiced wrote into its file, which is what is left
@@ -32,13 +38,16 @@
 #include "ctl/lib/map.h"
 #include "ctl/lib/model.h"
 #include "ctl/sluiced/attachment.h"
-#include "ctl/sluiced/loop.h"
+#include "ctl/sluiced/kube.h"
+#include "ctl/lib/loop.h"
 #include "ctl/sluiced/plane.h"
 
 struct options {
 	const char *node;
-	const char *const *manifests; /* files and directories */
+	const char *const
+		*manifests; /* files and directories; none: the Kubernetes API is the source */
 	size_t n_manifests;
+	const char *kubeconfig; /* NULL: in-cluster, if there are no manifests */
 	const char *socket;
 	const char *const *uplinks; /* none: the interfaces of the default routes */
 	size_t n_uplinks;
@@ -53,6 +62,7 @@ struct controller {
 	const struct options *options;
 	struct sluice_model *model;
 	struct sluice_manifests *manifests;
+	struct kube_source *kube; /* NULL: the manifests are the source */
 	struct sluice_compiler *compiler;
 	struct plane plane;
 	struct attachments attachments;
@@ -80,7 +90,10 @@ struct controller {
 	void *settled_arg;
 };
 
-/* Loads the manifests. Errors: one of the paths cannot be read. */
+/*
+ * Loads the manifests, or begins to ask the Kubernetes API. Errors: one of the paths cannot be read, or the
+ * kubeconfig cannot be used.
+ */
 int controller_init(struct controller *c, struct loop *loop, const struct options *options,
 		    struct sluice_err *err);
 void controller_exit(struct controller *c);
@@ -88,6 +101,9 @@ void controller_exit(struct controller *c);
 /* Soon: when the loop has nothing else to do. */
 void controller_want_sync(struct controller *c, bool full);
 bool controller_work(struct controller *c); /* whether there was anything to do */
+
+/* Why there is no transaction yet; to be freed. NULL: nothing is waited for. */
+char *controller_waits_for(const struct controller *c);
 
 /* Looks for changed manifests. */
 void controller_refresh(struct controller *c);

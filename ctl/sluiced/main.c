@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* sluiced: one process a node, which keeps the kernel in step with the manifests. */
+/* sluiced: one process a node, which keeps the kernel in step with Kubernetes' objects. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
@@ -20,13 +20,15 @@
 #define EXIT_USAGE 2
 
 static const char usage[] =
-	"usage: sluiced --node NAME --manifests PATH [OPTION]...\n"
+	"usage: sluiced --node NAME [--kubeconfig FILE | --manifests PATH...] [OPTION]...\n"
 	"\n"
-	"Keeps the kernel's state in step with Kubernetes manifests. Runs in the foreground and logs to\n"
+	"Keeps the kernel's state in step with Kubernetes' objects. Runs in the foreground and logs to\n"
 	"stderr. SIGHUP sends everything to the kernel again; SIGTERM ends it and changes nothing there.\n"
 	"\n"
 	"  --node NAME            this node's name in Kubernetes\n"
-	"  --manifests PATH...    files, and directories of *.yaml, *.yml and *.json; read again on change\n"
+	"  --kubeconfig FILE      the API server, and who we are there (default: in-cluster credentials)\n"
+	"  --manifests PATH...    instead of an API server: files, directories of *.yaml, *.yml, *.json;\n"
+	"                         read again on change\n"
 	"  --socket PATH          unix socket for sluice-cni and sluicectl\n"
 	"                         (default: $SLUICE_SOCKET, else " SLUICE_SOCK_DEFAULT ")\n"
 	"  --uplink IF            an interface towards other nodes; may be repeated\n"
@@ -92,6 +94,7 @@ static void parse_options(int argc, char **argv, struct options *options)
 {
 	enum {
 		NODE = 256,
+		KUBECONFIG,
 		MANIFESTS,
 		SOCKET,
 		UPLINK,
@@ -104,6 +107,7 @@ static void parse_options(int argc, char **argv, struct options *options)
 	};
 	static const struct option longs[] = {
 		{ "node", required_argument, NULL, NODE },
+		{ "kubeconfig", required_argument, NULL, KUBECONFIG },
 		{ "manifests", required_argument, NULL, MANIFESTS },
 		{ "socket", required_argument, NULL, SOCKET },
 		{ "uplink", required_argument, NULL, UPLINK },
@@ -128,6 +132,9 @@ static void parse_options(int argc, char **argv, struct options *options)
 		switch (opt) {
 		case NODE:
 			options->node = optarg;
+			break;
+		case KUBECONFIG:
+			options->kubeconfig = optarg;
 			break;
 		case MANIFESTS:
 			add(&manifests, optarg);
@@ -179,8 +186,8 @@ static void parse_options(int argc, char **argv, struct options *options)
 		refuse("unexpected argument \"%s\"", argv[optind]);
 	if (!options->node || !*options->node)
 		refuse("--node is missing");
-	if (!manifests.n)
-		refuse("--manifests is missing");
+	if (manifests.n && options->kubeconfig)
+		refuse("--kubeconfig and --manifests: there is one source of objects");
 	options->manifests = manifests.v;
 	options->n_manifests = manifests.n;
 	options->uplinks = uplinks.v;

@@ -7,7 +7,7 @@
 #define SLUICED_NOTICE_H
 
 #include "ctl/lib/err.h"
-#include "ctl/sluiced/loop.h"
+#include "ctl/lib/loop.h"
 
 struct controller;
 struct nl_sock;

@@ -13,7 +13,7 @@
 
 #include "ctl/lib/dataplane.h"
 #include "ctl/lib/err.h"
-#include "ctl/sluiced/loop.h"
+#include "ctl/lib/loop.h"
 
 enum plane_kind {
 	PLANE_AUTO, /* as chosen: not yet */

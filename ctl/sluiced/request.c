@@ -96,16 +96,21 @@ static void answer_ok(struct client *client)
 
 /* ready, status ***************************************************************************/
 
+static void refuse_not_ready(struct client *client)
+{
+	char *why = controller_waits_for(client_controller(client));
+
+	client_refuse(client, "not-ready", "%s", why ?: "");
+	free(why);
+}
+
 static void handle_ready(struct client *client, json_t *json)
 {
-	struct controller *c = client_controller(client);
-
 	(void)json;
-	if (c->ready)
+	if (client_controller(client)->ready)
 		answer_ok(client);
 	else
-		client_refuse(client, "not-ready", "%s",
-			      c->failure ? c->failure : "the first transaction is under way");
+		refuse_not_ready(client);
 }
 
 static void handle_status(struct client *client, json_t *json)
@@ -146,7 +151,9 @@ static void attach_again(struct client *client, struct waiting *waiting, bool ex
 		log_info("attached", "namespace", a->ns, "pod", a->pod, "container", a->container);
 		answer_ok(client);
 	} else if (expired) {
-		if (*a->pod && !sluice_model_pod(c->model, a->ns, a->pod))
+		if (!c->ready)
+			refuse_not_ready(client);
+		else if (*a->pod && !sluice_model_pod(c->model, a->ns, a->pod))
 			client_refuse(client, "unknown-pod", "pod %s/%s is not known on node %s",
 				      a->ns, a->pod, c->options->node);
 		else if (c->failure)
@@ -427,8 +434,7 @@ static void handle_check(struct client *client, json_t *json)
 		return;
 	a = attachments_by_container(&c->attachments, container);
 	if (!c->ready)
-		client_refuse(client, "not-ready", "%s",
-			      c->failure ? c->failure : "the first transaction is under way");
+		refuse_not_ready(client);
 	else if (!a)
 		client_refuse(client, "not-found", "%s is not attached", container);
 	else if (!controller_is_open(c, a))

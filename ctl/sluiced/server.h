@@ -12,7 +12,7 @@
 #include <stddef.h>
 
 #include "ctl/lib/err.h"
-#include "ctl/sluiced/loop.h"
+#include "ctl/lib/loop.h"
 
 struct controller;
 

@@ -16,7 +16,7 @@
 
 #include "ctl/lib/err.h"
 #include "ctl/lib/map.h"
-#include "ctl/sluiced/loop.h"
+#include "ctl/lib/loop.h"
 
 struct controller;
 

@@ -6,8 +6,8 @@
  * loop's one thread; they may add and remove watches and timers, their own included, and free what
  * holds them.
  */
-#ifndef SLUICED_LOOP_H
-#define SLUICED_LOOP_H
+#ifndef SLUICE_CTL_LIB_LOOP_H
+#define SLUICE_CTL_LIB_LOOP_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "ctl/sluiced/loop.h"
+#include "ctl/lib/loop.h"
 
 #include <time.h>
 #include <unistd.h>

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Keeps the model's objects of one kind in step with the API server: a list, then a watch from where the
+ * list stood, and again from where the watch ended.
+ *
+ *	          +--- 410 Gone, "Expired" <----------------+
+ *	          v                                         |
+ *	   list (in pieces, or as a watch's initial events) --> synced --> watch --> (ends) --> watch
+ *	          ^           |                                              |
+ *	          +- back-off +- whatever else goes wrong: back-off, and on from the last resourceVersion
+ *
+ * The model keeps what it has while anything goes wrong. Objects are removed by a watch event that says
+ * so, or because a complete list does not have them. A list is complete if it is of the kind asked for,
+ * has a resourceVersion, not one older than what was seen, and no "continue". An empty list where there
+ * were objects is believed when it comes twice. A list of Namespaces without "default" and "kube-system",
+ * which every cluster has, is nobody's. The Node that we run on stays while we do.
+ *
+ * An object that is refused keeps its last good version, and is told once.
+ */
+#ifndef SLUICE_CTL_LIB_KUBE_REFLECTOR_H
+#define SLUICE_CTL_LIB_KUBE_REFLECTOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctl/lib/kube_client.h"
+#include "ctl/lib/kube_stream.h"
+#include "ctl/lib/map.h"
+#include "ctl/lib/model.h"
+
+enum kube_note { KUBE_DEBUG, KUBE_INFO, KUBE_WARNING, KUBE_ERROR };
+
+struct kube_reflector_ops {
+	/* The model has changed. */
+	void (*changed)(void *ctx);
+	/* This kind is complete, for the first time. */
+	void (*synced)(void *ctx);
+	/* For the log: what happened, and with what (may be NULL); not twice for the same. */
+	void (*note)(void *ctx, enum kube_note note, enum sluice_kind kind, const char *what,
+		     const char *detail);
+};
+
+enum kube_phase { KUBE_WAITING, KUBE_LISTING, KUBE_WATCHING };
+
+/* Times in ms. The defaults are those of kube_timing. */
+struct kube_timing {
+	int64_t backoff_min; /* 800, doubled each time, with as much again at random */
+	int64_t backoff_max; /* 30000 */
+	int64_t list_silence; /* 30000: a list that says nothing for so long is given up */
+	/* 180000: so is a watch, if the server has sent a bookmark before, which it does each minute */
+	int64_t watch_silence;
+	int64_t watch_least; /* 300000: how long a watch is asked for, at least; at most twice as long */
+};
+
+extern const struct kube_timing kube_timing;
+
+/* What is public here is for reading. */
+struct kube_reflector {
+	enum sluice_kind kind;
+	enum kube_phase phase;
+	bool synced; /* complete, once */
+	char *version; /* resourceVersion up to which all is known; NULL: none */
+	char *problem; /* what is wrong now; NULL: nothing */
+	int64_t heard; /* loop_now() of the last byte; 0: never */
+	uint64_t lists, watches, errors; /* begun, begun, failed */
+	uint64_t events; /* objects that came, in lists too */
+	uint64_t refused; /* those that were refused */
+	struct sluice_map refusals; /* "ns/name" -> char *, why: those that stand */
+
+	struct loop *loop;
+	struct kube_client *client;
+	struct sluice_model *model;
+	const char *node; /* this node's name */
+	const struct kube_timing *timing;
+	const struct kube_reflector_ops *ops;
+	void *ctx;
+
+	char *path; /* without the query's last part */
+	struct kube_call *call;
+	struct kube_stream *stream;
+	struct timer retry;
+	struct timer silence;
+	int64_t backoff; /* the last one; 0: none */
+	int64_t began; /* loop_now() of the call */
+	bool want_list;
+	bool stream_lists; /* lists as a watch's initial events, until the server refuses */
+	bool whole_lists; /* not in pieces: one has expired */
+	bool bookmarks; /* this server sends them */
+	bool doubt; /* an empty list has been disbelieved once */
+	/* Of the list under way: */
+	char *list_version;
+	char *next; /* the token "continue", or NULL */
+	bool sweeping; /* what it does not have is to be removed at its end */
+	bool unnamed; /* it has something that could not be named: nothing is removed */
+	struct sluice_map seen; /* "ns\0name", if sweeping */
+	uint64_t n_listed;
+	unsigned int landmarks; /* Namespaces that every cluster has */
+	uint64_t n_events; /* of the call under way */
+};
+
+/* Of everything that is passed nothing is copied. timing may be NULL. */
+void kube_reflector_init(struct kube_reflector *r, enum sluice_kind kind, struct loop *loop,
+			 struct kube_client *client, struct sluice_model *model, const char *node,
+			 const struct kube_timing *timing, const struct kube_reflector_ops *ops,
+			 void *ctx);
+void kube_reflector_start(struct kube_reflector *r);
+/* Before the client is freed. The model keeps its objects. */
+void kube_reflector_exit(struct kube_reflector *r);
+
+#endif
