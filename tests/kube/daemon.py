@@ -61,10 +61,10 @@ class Sluiced:
     """A sluiced; in the network namespace of this name, if it is given. source: --kubeconfig FILE or --manifests PATH."""
 
     def __init__(self, directory, *source, dataplane="memory", namespace=None, node="node-0", env=None):
-        self.directory = directory
-        os.makedirs(directory, exist_ok=True)
-        self.socket = os.path.join(directory, "sock")
-        self.log = os.path.join(directory, "log")
+        self.directory = directory + ".sluiced"
+        os.makedirs(self.directory, exist_ok=True)
+        self.socket = os.path.join(self.directory, "sock")
+        self.log = os.path.join(self.directory, "log")
         self.within = ["nsenter", f"--net=/run/netns/{namespace}"] if namespace else []
         self.command = [*self.within, os.path.join(PROGRAMS, "sluiced"), "--node", node, *source, "--socket", self.socket,
                         "--dataplane", dataplane]
