@@ -72,6 +72,7 @@ class Sluiced:
             self.command += ["--cgroup", os.environ[INSIDE], "--conn-budget", "64M"]
         self.env = {**os.environ, **(env or {})}
         self.process = None
+        self.attached = 0
 
     def start(self):
         with open(self.log, "ab") as log:
@@ -116,9 +117,11 @@ class Sluiced:
             raise RuntimeError(f"sluicectl {' '.join(arguments)}: {run.stderr}")
         return json.loads(run.stdout)
 
-    def attach(self, namespace, pod, address, device="lo", index=1, timeout=10):
-        return self.ask(op="attach", namespace=namespace, pod=pod, containerID=f"{namespace}-{pod}", ifname="eth0", hostIfname=device,
-                        ifindex=index, ips=[address], timeout=timeout)
+    def attach(self, namespace, pod, address, device=None, index=0, timeout=10):
+        """Attaches a pod; to a device that there need not be, if none is given: the data plane in memory does not look."""
+        self.attached += 1
+        return self.ask(op="attach", namespace=namespace, pod=pod, containerID=f"{namespace}-{pod}", ifname="eth0", hostIfname=device or f"sl{self.attached}",
+                        ifindex=index or 1000 + self.attached, ips=[address], timeout=timeout)
 
 
 def until(condition, seconds=20, step=0.02):
