@@ -49,12 +49,10 @@ def enter_namespaces():
 
 def make_node(name, address=NODE):
     """A network namespace with a link to ours, where the API server is at SERVER."""
-    sh(f"ip netns add {name} && ip link add to-{name} type veth peer name eth0 netns {name} && ip link set to-{name} up")
-    if not os.path.exists("/sys/class/net/nodes"):
-        sh(f"ip link add nodes type bridge && ip addr add {SERVER}/24 dev nodes && ip link set nodes up")
     inside = f"nsenter --net=/run/netns/{name} ip"
-    sh(f"ip link set to-{name} master nodes && {inside} link set lo up && {inside} addr add {address}/24 dev eth0 && "
-       f"{inside} link set eth0 up && {inside} route add default via {SERVER}")
+    sh(f"ip netns add {name} && ip link add to-{name} type veth peer name eth0 netns {name} && ip link set to-{name} up && "
+       f"ip addr add {SERVER} peer {address} dev to-{name} && {inside} link set lo up && {inside} link set eth0 up && "
+       f"{inside} addr add {address} peer {SERVER} dev eth0 && {inside} route add default via {SERVER}")
 
 
 class Sluiced:
