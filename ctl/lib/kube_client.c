@@ -16,10 +16,10 @@
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/kube_exec.h"
+#include "ctl/lib/kube_gunzip.h"
 #include "ctl/lib/value.h"
 
 #define CONNECT_MS 10000
@@ -28,8 +28,6 @@
 #define KEEPALIVE_INTERVAL 10
 #define KEEPALIVE_PROBES 3
 #define UNACKNOWLEDGED_MS 30000
-#define INFLATED_BYTES 16384 /* that are taken out of a compressed body at once */
-#define GZIP_WINDOW (15 + 16) /* zlib's words for 32 KiB, in gzip's format */
 /* Credentials of an exec plugin are asked for anew this long before they expire, in s. */
 #define EXPIRY_MARGIN 30
 
@@ -46,11 +44,8 @@ struct kube_call {
 	void (*done)(void *ctx, const struct kube_answer *answer);
 	void *ctx;
 	bool cancelled;
-	bool too_large;
-	bool gzip; /* the body is compressed */
-	bool garbled; /* in another way than it says */
-	bool inflating; /* within a member: zip is in use */
-	z_stream zip;
+	char *broken; /* why its body cannot be taken; or NULL */
+	struct kube_gunzip *gunzip; /* or NULL: it is not compressed */
 	char *refused; /* why it was not even sent; or NULL */
 	char problem[CURL_ERROR_SIZE];
 	char *answer; /* the body, as far as it is kept */
@@ -89,14 +84,14 @@ static void free_call(struct kube_call *call)
 		curl_multi_remove_handle(call->client->multi, call->easy);
 		curl_easy_cleanup(call->easy);
 	}
-	if (call->inflating)
-		inflateEnd(&call->zip);
 	curl_slist_free_all(call->headers);
 	free(call->method);
 	free(call->path);
 	free(call->content_type);
 	free(call->body);
 	free(call->refused);
+	free(call->broken);
+	kube_gunzip_free(call->gunzip);
 	free(call->answer);
 	free(call);
 }
@@ -147,13 +142,8 @@ static void answer(struct kube_call *call, CURLcode code)
 		if (seconds > 0)
 			out.retry_after = (seconds < 3600 ? seconds : 3600) * 1000;
 	}
-	if (!out.error && call->too_large) {
-		if (asprintf(&text, "the answer is larger than %u bytes", KUBE_ANSWER_MAX) < 0)
-			sluice_alloc_check(NULL);
-		out.error = text;
-	} else if (!out.error && (call->garbled || (!code && call->inflating))) {
-		out.error = call->garbled ? "the answer is not gzip's, though it says so" :
-					    "the answer ends in the middle";
+	if (!out.error && call->broken) {
+		out.error = call->broken;
 	} else if (!out.error && code) {
 		out.error = *call->problem ? call->problem : curl_easy_strerror(code);
 	} else if (!out.error) {
@@ -274,9 +264,9 @@ static int want_timer(CURLM *multi, long ms, void *arg)
 	return 0;
 }
 
-/* false: the rest of the answer is not wanted. */
-static bool take_body(struct kube_call *call, const char *data, size_t len)
+static bool take_plain(void *ctx, const char *data, size_t len)
 {
+	struct kube_call *call = ctx;
 	long status = 0;
 
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -285,7 +275,9 @@ static bool take_body(struct kube_call *call, const char *data, size_t len)
 		return !call->cancelled;
 	}
 	if (len > KUBE_ANSWER_MAX - call->answer_len) {
-		call->too_large = true;
+		if (asprintf(&call->broken, "the answer is larger than %u bytes", KUBE_ANSWER_MAX) <
+		    0)
+			sluice_alloc_check(NULL);
 		return false;
 	}
 	if (call->answer_len + len + 1 > call->answer_cap) {
@@ -298,63 +290,29 @@ static bool take_body(struct kube_call *call, const char *data, size_t len)
 	return true;
 }
 
-/*
- * A watch that begins with all objects is a row of gzip members, one for each time that the server
- * flushes: libcurl's own decoder ends with the first one. Between members nothing is held, so that a
- * watch on which nothing goes on costs no 40 KiB of zlib's.
- */
-static bool take_gzip(struct kube_call *call, char *data, size_t len)
-{
-	char out[INFLATED_BYTES];
-	int ret;
-
-	call->zip.next_in = (unsigned char *)data;
-	call->zip.avail_in = len;
-	do {
-		if (!call->inflating) {
-			call->zip.zalloc = NULL;
-			call->zip.zfree = NULL;
-			call->inflating = inflateInit2(&call->zip, GZIP_WINDOW) == Z_OK;
-			sluice_alloc_check(call->inflating ? call : NULL);
-		}
-		call->zip.next_out = (unsigned char *)out;
-		call->zip.avail_out = sizeof(out);
-		ret = inflate(&call->zip, Z_NO_FLUSH);
-		if (ret != Z_OK && ret != Z_STREAM_END && ret != Z_BUF_ERROR) {
-			call->garbled = true;
-			return false;
-		}
-		len = sizeof(out) - call->zip.avail_out;
-		if (ret == Z_STREAM_END) {
-			inflateEnd(&call->zip);
-			call->inflating = false;
-		}
-		if (len && !take_body(call, out, len))
-			return false;
-	} while (call->zip.avail_in || (call->inflating && !call->zip.avail_out));
-	return true;
-}
-
 static size_t take_data(char *data, size_t size, size_t n, void *arg)
 {
 	struct kube_call *call = arg;
-	size_t len = size * n;
-	bool taken;
+	bool good = !call->cancelled;
+	SLUICE_ERR(err);
 
-	if (call->cancelled)
-		return CURL_WRITEFUNC_ERROR;
-	taken = call->gzip ? take_gzip(call, data, len) : take_body(call, data, len);
-	return taken ? len : CURL_WRITEFUNC_ERROR;
+	if (good && call->gunzip)
+		good = !kube_gunzip_feed(call->gunzip, data, size * n, take_plain, call, &err);
+	else if (good)
+		good = take_plain(call, data, size * n);
+	if (err.code == EINVAL)
+		call->broken = sluice_strdup(sluice_err_msg(&err));
+	return good ? size * n : CURL_WRITEFUNC_ERROR;
 }
 
 static size_t take_header(char *line, size_t size, size_t n, void *arg)
 {
-	static const char encoding[] = "content-encoding:";
 	struct kube_call *call = arg;
+	static const char gzip[] = "content-encoding: gzip\r\n";
 	long status = 0;
 
-	if (size * n > sizeof(encoding) && !strncasecmp(line, encoding, sizeof(encoding) - 1))
-		call->gzip = memmem(line, size * n, "gzip", 4);
+	if (size * n == sizeof(gzip) - 1 && !strncasecmp(line, gzip, size * n) && !call->gunzip)
+		call->gunzip = kube_gunzip_new();
 	/* The empty line at their end. */
 	if (size * n <= 2 && !call->cancelled && call->data) {
 		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -426,10 +384,10 @@ static int add_headers(struct kube_call *call, struct sluice_err *err)
 	int ret;
 
 	add_header(call, "Accept", "application/json");
-	if (!c->config->no_compression)
-		add_header(call, "Accept-Encoding", "gzip");
 	/* Not "Expect: 100-continue", which costs a round trip. */
 	call->headers = sluice_alloc_check(curl_slist_append(call->headers, "Expect:"));
+	if (!c->config->no_compression)
+		add_header(call, "Accept-Encoding", "gzip");
 	if (call->content_type)
 		add_header(call, "Content-Type", call->content_type);
 	if (c->connect_to)

@@ -80,6 +80,7 @@ struct kube_stream {
 	size_t len, cap;
 	size_t start; /* of the item at hand; 0 outside */
 	const char *trouble; /* why the object at hand cannot be whole; NULL: it is */
+	bool again; /* it looks for the name of what could not be read: there is no third time */
 	bool headed; /* the list's head was handed on */
 	bool ended; /* the list is complete */
 	struct sluice_arena arena;
@@ -186,7 +187,7 @@ static const struct kube_field *find_field(const struct kube_field *fields, cons
 	for (; fields->name; fields++) {
 		if (!strcmp(fields->name, "*"))
 			return fields;
-		if (!strncmp(fields->name, key, len) && !fields->name[len])
+		if (strlen(fields->name) == len && !memcmp(fields->name, key, len))
 			return fields->leave_out ? NULL : fields;
 	}
 	return NULL;
@@ -285,7 +286,10 @@ static int refuse(struct kube_stream *s, size_t start, const char *why, struct s
 	SLUICE_ERR(problem);
 
 	/* Whatever the buffer holds, it is one object: a watch's root, in the scanner's words. */
+	if (s->again)
+		return s->ops->refused(s->ctx, NULL, why, err);
 	again = new_stream(KUBE_WATCH, s->form == KUBE_WATCH ? event : identity, &ops, &r);
+	again->again = true;
 	ret = kube_stream_feed(again, s->buf + start, s->len - start, &problem);
 	kube_stream_free(again);
 	if (!r.told)
