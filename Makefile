@@ -2,7 +2,7 @@
 # A table of contents: each verb says where its work is done. `make help` prints the lines with ##.
 .DEFAULT_GOAL := help
 MAKEFLAGS += -j2 --no-print-directory
-.PHONY: help deps build tests demo check check-quick check-e2e bench bench-quick lint unit kunit fuzz soak install dkms dkms-remove clean
+.PHONY: help deps build tests demo check check-quick check-scale check-e2e bench bench-quick lint unit kunit fuzz soak install dkms dkms-remove clean
 
 DATAPLANE ?= module
 DEMO_IN_module := tests/integration/vm --kernel 6.12
@@ -43,6 +43,9 @@ check-quick: tests ## the tests that need no guest
 
 check-e2e: build ## Kubernetes' own tests of services and policies on two real nodes (first: builds kubelet and the like, 15 minutes)
 	@tests/e2e/run
+
+check-scale: build ## a node's share of a cluster of 300 nodes on a real API server, and of 5,000 replayed, against its bars (6 minutes)
+	@tests/kube/scale
 
 bench: build ## what packets, connections, rules and updates cost, beside iptables, nftables and IPVS (40 minutes)
 	@$(MAKE) -s -C tests/integration
