@@ -19,6 +19,7 @@
 
 #include "ctl/lib/alloc.h"
 #include "ctl/lib/kube_exec.h"
+#include "ctl/lib/kube_gunzip.h"
 #include "ctl/lib/value.h"
 
 #define CONNECT_MS 10000
@@ -43,7 +44,8 @@ struct kube_call {
 	void (*done)(void *ctx, const struct kube_answer *answer);
 	void *ctx;
 	bool cancelled;
-	bool too_large;
+	char *broken; /* why its body cannot be taken; or NULL */
+	struct kube_gunzip *gunzip; /* or NULL: it is not compressed */
 	char *refused; /* why it was not even sent; or NULL */
 	char problem[CURL_ERROR_SIZE];
 	char *answer; /* the body, as far as it is kept */
@@ -88,6 +90,8 @@ static void free_call(struct kube_call *call)
 	free(call->content_type);
 	free(call->body);
 	free(call->refused);
+	free(call->broken);
+	kube_gunzip_free(call->gunzip);
 	free(call->answer);
 	free(call);
 }
@@ -138,10 +142,8 @@ static void answer(struct kube_call *call, CURLcode code)
 		if (seconds > 0)
 			out.retry_after = (seconds < 3600 ? seconds : 3600) * 1000;
 	}
-	if (!out.error && call->too_large) {
-		if (asprintf(&text, "the answer is larger than %u bytes", KUBE_ANSWER_MAX) < 0)
-			sluice_alloc_check(NULL);
-		out.error = text;
+	if (!out.error && call->broken) {
+		out.error = call->broken;
 	} else if (!out.error && code) {
 		out.error = *call->problem ? call->problem : curl_easy_strerror(code);
 	} else if (!out.error) {
@@ -262,22 +264,21 @@ static int want_timer(CURLM *multi, long ms, void *arg)
 	return 0;
 }
 
-static size_t take_data(char *data, size_t size, size_t n, void *arg)
+static bool take_plain(void *ctx, const char *data, size_t len)
 {
-	struct kube_call *call = arg;
-	size_t len = size * n;
+	struct kube_call *call = ctx;
 	long status = 0;
 
-	if (call->cancelled)
-		return CURL_WRITEFUNC_ERROR;
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (call->data && status >= 200 && status <= 299) {
 		call->data(call->ctx, data, len);
-		return call->cancelled ? CURL_WRITEFUNC_ERROR : len;
+		return !call->cancelled;
 	}
 	if (len > KUBE_ANSWER_MAX - call->answer_len) {
-		call->too_large = true;
-		return CURL_WRITEFUNC_ERROR;
+		if (asprintf(&call->broken, "the answer is larger than %u bytes", KUBE_ANSWER_MAX) <
+		    0)
+			sluice_alloc_check(NULL);
+		return false;
 	}
 	if (call->answer_len + len + 1 > call->answer_cap) {
 		call->answer_cap = 2 * (call->answer_len + len) + 1;
@@ -286,14 +287,32 @@ static size_t take_data(char *data, size_t size, size_t n, void *arg)
 	memcpy(call->answer + call->answer_len, data, len);
 	call->answer_len += len;
 	call->answer[call->answer_len] = '\0';
-	return len;
+	return true;
+}
+
+static size_t take_data(char *data, size_t size, size_t n, void *arg)
+{
+	struct kube_call *call = arg;
+	bool good = !call->cancelled;
+	SLUICE_ERR(err);
+
+	if (good && call->gunzip)
+		good = !kube_gunzip_feed(call->gunzip, data, size * n, take_plain, call, &err);
+	else if (good)
+		good = take_plain(call, data, size * n);
+	if (err.code == EINVAL)
+		call->broken = sluice_strdup(sluice_err_msg(&err));
+	return good ? size * n : CURL_WRITEFUNC_ERROR;
 }
 
 static size_t take_header(char *line, size_t size, size_t n, void *arg)
 {
 	struct kube_call *call = arg;
+	static const char gzip[] = "content-encoding: gzip\r\n";
 	long status = 0;
 
+	if (size * n == sizeof(gzip) - 1 && !strncasecmp(line, gzip, size * n) && !call->gunzip)
+		call->gunzip = kube_gunzip_new();
 	/* The empty line at their end. */
 	if (size * n <= 2 && !call->cancelled && call->data) {
 		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -367,6 +386,8 @@ static int add_headers(struct kube_call *call, struct sluice_err *err)
 	add_header(call, "Accept", "application/json");
 	/* Not "Expect: 100-continue", which costs a round trip. */
 	call->headers = sluice_alloc_check(curl_slist_append(call->headers, "Expect:"));
+	if (!c->config->no_compression)
+		add_header(call, "Accept-Encoding", "gzip");
 	if (call->content_type)
 		add_header(call, "Content-Type", call->content_type);
 	if (c->connect_to)
@@ -424,8 +445,6 @@ static int start_call(struct kube_call *call, struct sluice_err *err)
 	/* HTTP/2 where the server takes it; a request rather waits for a connection it can share. */
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
-	if (!c->config->no_compression)
-		curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);

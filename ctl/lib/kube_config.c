@@ -495,12 +495,13 @@ static void read_document(void *ctx, const struct sluice_value *root)
 
 static int load_file(struct kube_config *config, const char *file, struct sluice_err *err)
 {
-	struct reading r = { .config = config, .file = file, .err = err };
 	struct sluice_arena arena = { 0 };
 	unsigned int line;
 	size_t len;
 	char *text;
 	int ret;
+	SLUICE_ERR(problem); /* of the content: the YAML reader has its own, and clears it */
+	struct reading r = { .config = config, .file = file, .err = &problem };
 
 	ret = read_file(file, &text, &len, err);
 	if (ret)
@@ -510,8 +511,8 @@ static int load_file(struct kube_config *config, const char *file, struct sluice
 		sluice_err_prefix(err, "line %u", line);
 	else if (!r.documents)
 		ret = sluice_err_set(err, EINVAL, "it is empty");
-	else
-		ret = r.ret;
+	else if (r.ret)
+		ret = sluice_err_move(err, &problem);
 	sluice_arena_clear(&arena);
 	explicit_bzero(text, len);
 	free(text);

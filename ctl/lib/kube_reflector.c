@@ -598,6 +598,7 @@ static void on_failure(struct kube_reflector *r, const struct kube_answer *answe
 	/* Servers before 1.27 and those without the feature say so. */
 	if (streamed && (answer->status == 400 || answer->status == 422)) {
 		r->stream_lists = false;
+		r->lists--; /* none was made */
 		end_call(r);
 		end_list(r);
 		note(r, KUBE_DEBUG, "the API server does not stream lists", answer->error);

@@ -29,6 +29,27 @@ static int ask_kernel(struct kernel_info *info, struct sluice_err *err)
 	return ret;
 }
 
+/* "https://10.0.0.1:6443, synced", or what it waits for. */
+static void print_source(const json_t *source)
+{
+	const json_t *kinds = json_object_get(source, "kinds"), *value;
+	const char *server = json_string_value(json_object_get(source, "server"));
+	const char *separator = ", waiting for ", *key;
+
+	if (!server)
+		return;
+	printf("Source      %s", server);
+	if (json_is_true(json_object_get(source, "synced")))
+		printf(", synced");
+	json_object_foreach((json_t *)kinds, key, value) {
+		if (json_is_true(json_object_get(value, "synced")))
+			continue;
+		printf("%s%s", separator, key);
+		separator = ", ";
+	}
+	puts("");
+}
+
 static void print_controller(const json_t *answer)
 {
 	const json_t *objects = json_object_get(answer, "objects");
@@ -40,6 +61,7 @@ static void print_controller(const json_t *answer)
 	printf("Controller  %s, revision %lld\n",
 	       json_is_true(json_object_get(answer, "ready")) ? "ready" : "not ready",
 	       (long long)json_integer_value(json_object_get(answer, "revision")));
+	print_source(json_object_get(answer, "source"));
 	printf("Objects     ");
 	json_object_foreach((json_t *)objects, key, value) {
 		if (!json_integer_value(value))

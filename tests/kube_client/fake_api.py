@@ -74,9 +74,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
+        self.compress = "gzip" in self.headers.get("Accept-Encoding", "")
+        if self.compress:
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
 
     def send_chunk(self, data):
+        """Compressed, each is a gzip member of its own, as the real one has it for watch events."""
+        if self.compress:
+            data = gzip.compress(data, 1)
         self.wfile.write(b"%x\r\n" % len(data) + data + b"\r\n")
         self.wfile.flush()
 
@@ -94,6 +100,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         api = self.server.api
+        self.cuts = api.cut
         url = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         word = url.path.rsplit("/", 1)[-1]
@@ -140,6 +147,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def watch(self, api, word, query):
         kind, version = KINDS[word]
+        began = self.cuts
         initial = query.get("sendInitialEvents") == "true"
         if initial and not api.watch_list:
             self.send_json(422, status(422, "Invalid", "sendInitialEvents is forbidden for watch unless the WatchList "
@@ -169,7 +177,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     api.lock.wait(0.2)
                     events = [event for event in api.history[word] if event[0] > revision]
                 cut = api.cut
-            if cut > self.server.cut_of(self):
+            if cut > began:
                 self.hang_up()
                 return
             for revision, line in events:
@@ -180,12 +188,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
-
-    def cut_of(self, handler):
-        """How many cuts there had been when this request began."""
-        if not hasattr(handler, "cut"):
-            handler.cut = self.api.cut
-        return handler.cut
 
     def handle_error(self, request, client_address):
         pass  # a client that goes away, or whose certificates we are not trusted by
@@ -247,6 +249,7 @@ class FakeApi:
     def compact(self):
         """What has happened so far cannot be watched from before now."""
         with self.lock:
+            self.revision += 1
             self.compacted = self.revision
             for events in self.history.values():
                 events.clear()
