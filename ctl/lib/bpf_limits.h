@@ -21,8 +21,10 @@ enum sluice_bpf_where {
 	X("Long header chains",                                                                     \
 	  "extension headers beyond what the programs look at are dropped, reason unsupported",     \
 	  SLUICE_BPF_ALWAYS)                                                                        \
-	X("Refusals of packets with options",                                                       \
-	  "or extension headers are not answered: no reset, no unreachable", SLUICE_BPF_ALWAYS)     \
+	X("Refusals",                                                                               \
+	  "of packets with options or extension headers are not answered; of others they are, "     \
+	  "also where the packet's checksum is wrong",                                              \
+	  SLUICE_BPF_ALWAYS)                                                                        \
 	X("SCTP through services",                                                                  \
 	  "dropped, reason unsupported, where a port would change: no program can make SCTP's "     \
 	  "checksum",                                                                               \
