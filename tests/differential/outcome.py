@@ -142,8 +142,9 @@ class FrameComparison:
             elif line["parse"] == "fragment":
                 self.kinds["fragment"] += 1
                 # One that is the whole packet needs no other to be reassembled.
-                if line["sent"] and not (name == "module" and is_whole(case.frames[number][2])) or not line["counters"].get("fragments") and reason != "fragment" or \
-                        (line["stack"] and not self.is_foreign(case, number)):
+                leaves = line["sent"] and not (name == "module" and is_whole(case.frames[number][2]))
+                if leaves or (line["stack"] and not self.is_foreign(case, number)) or \
+                        (not line["counters"].get("fragments") and reason != "fragment"):
                     self.differ(case, number, "%s and core's parser" % name, line, "a fragment, of which nothing leaves")
             else:
                 self.kinds["drop " + reason if reason else " ".join(sorted(counters)) or "nothing counted"] += 1
