@@ -110,8 +110,8 @@ static void on_silence(struct timer *timer)
 	snprintf(text, sizeof(text), "the %s was silent for %lld s", listing ? "list" : "watch",
 		 (long long)((loop_now() - r->heard) / 1000));
 	/* Servers that do not know such lists may take them for a watch that waits for news. */
-	if (listing && r->stream_lists)
-		r->stream_lists = false;
+	if (listing && r->list_form == KUBE_LIST_STREAMED)
+		r->list_form = KUBE_LIST_WHOLE;
 	fail(r, text, 0);
 }
 
@@ -440,7 +440,8 @@ static int finish_list(struct kube_reflector *r, const char *version, struct slu
 		sweep_refusals(r);
 	}
 	end_list(r);
-	r->want_list = r->whole_lists = false;
+	r->want_list = false;
+	r->list_form = KUBE_LIST_PIECES;
 	r->backoff = 0;
 	r->synced = true;
 	set_well(r);
@@ -604,23 +605,25 @@ static void on_watch_done(struct kube_reflector *r)
 
 static void on_failure(struct kube_reflector *r, const struct kube_answer *answer)
 {
-	bool streamed = r->phase == KUBE_LISTING && r->stream_lists;
+	bool streamed = r->phase == KUBE_LISTING && r->list_form == KUBE_LIST_STREAMED;
+	const char *why = NULL;
 
 	/* Servers before 1.27 and those without the feature say so. */
 	if (streamed && (answer->status == 400 || answer->status == 422)) {
-		r->stream_lists = false;
-		r->lists--; /* none was made */
-		end_call(r);
-		end_list(r);
-		note(r, KUBE_DEBUG, "the API server does not stream lists", answer->error);
-		step(r);
-		return;
-	}
-	if (answer->status == 410 && r->next) {
-		/* The token is older than what etcd keeps: not in pieces this time. */
-		r->whole_lists = true;
+		r->list_form = KUBE_LIST_WHOLE;
+		why = "the API server does not stream lists";
+	} else if (answer->status == 410 && r->next) {
+		r->list_form = KUBE_LIST_STREAMED;
+		why = "the list has expired between two of its pieces";
 	} else if (answer->status == 410) {
 		want_list(r);
+	}
+	if (why) {
+		note(r, KUBE_INFO, why, answer->error);
+		end_call(r);
+		end_list(r);
+		step(r);
+		return;
 	}
 	if (loop_now() - r->began > WATCH_HEALTHY && r->phase == KUBE_WATCHING)
 		r->backoff = 0;
@@ -634,7 +637,7 @@ static void on_done(void *ctx, const struct kube_answer *answer)
 	r->call = NULL;
 	if (!kube_answer_ok(answer))
 		on_failure(r, answer);
-	else if (r->phase == KUBE_LISTING && !r->stream_lists)
+	else if (r->phase == KUBE_LISTING && r->list_form != KUBE_LIST_STREAMED)
 		on_list_done(r);
 	else
 		on_watch_done(r);
@@ -684,8 +687,8 @@ static void list_piece(struct kube_reflector *r)
 	char *token = kube_escape(r->next ?: ""), *query;
 
 	/* Without a resourceVersion it is the newest, never what an old cache has. */
-	if (asprintf(&query, "limit=%d%s%s", r->whole_lists ? 0 : PIECE, *token ? "&continue=" : "",
-		     token) < 0)
+	if (asprintf(&query, "limit=%d%s%s", r->list_form == KUBE_LIST_WHOLE ? 0 : PIECE,
+		     *token ? "&continue=" : "", token) < 0)
 		sluice_alloc_check(NULL);
 	free(token);
 	/* However long it takes, while it makes progress. */
@@ -707,7 +710,7 @@ static void step(struct kube_reflector *r)
 	}
 	r->lists++;
 	r->sweeping = sluice_model_count(r->model, r->kind) || r->refusals.n;
-	if (r->stream_lists)
+	if (r->list_form == KUBE_LIST_STREAMED)
 		watch(r);
 	else
 		list_piece(r);
@@ -747,8 +750,7 @@ void kube_reflector_init(struct kube_reflector *r, enum sluice_kind kind, struct
 				      .node = node,
 				      .timing = timing ?: &kube_timing,
 				      .ops = ops,
-				      .ctx = ctx,
-				      .stream_lists = true };
+				      .ctx = ctx };
 	r->retry.expired = on_retry;
 	r->silence.expired = on_silence;
 	if (asprintf(&r->path, "/%s/%s/%s?%s", strchr(api, '/') ? "apis" : "api", api,

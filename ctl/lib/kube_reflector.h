@@ -43,6 +43,15 @@ struct kube_reflector_ops {
 
 enum kube_phase { KUBE_WAITING, KUBE_LISTING, KUBE_WATCHING };
 
+/*
+ * How a list is asked for. In pieces costs least: of 16,000 pods, 5,000 services and their slices (85 MB of
+ * JSON) the API server 1.37 made 4 MB of gzip with 2.3 s of a processor, where the same as the initial
+ * events of watches took 7.3 s and 7 MB, each event being compressed alone, or 4.6 s and 90 MB without. The
+ * token that asks for the next piece may expire, if that comes five minutes later; then the list is asked
+ * for as initial events, and where the server does not have that, as a whole.
+ */
+enum kube_list_form { KUBE_LIST_PIECES, KUBE_LIST_STREAMED, KUBE_LIST_WHOLE };
+
 /* Times in ms. The defaults are those of kube_timing. */
 struct kube_timing {
 	int64_t backoff_min; /* 800, doubled each time, with as much again at random */
@@ -85,8 +94,7 @@ struct kube_reflector {
 	int64_t backoff; /* the last one; 0: none */
 	int64_t began; /* loop_now() of the call */
 	bool want_list;
-	bool stream_lists; /* lists as a watch's initial events, until the server refuses */
-	bool whole_lists; /* not in pieces: one has expired */
+	enum kube_list_form list_form; /* of the next list */
 	bool bookmarks; /* this server sends them */
 	bool doubt; /* an empty list has been disbelieved once */
 	/* Of the list under way: */

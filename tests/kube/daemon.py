@@ -122,7 +122,7 @@ class Sluiced:
                         ifindex=index or 1000 + self.attached, ips=[address], timeout=timeout)
 
 
-def until(condition, seconds=20, step=0.02):
+def until(condition, seconds=60, step=0.02):
     """Whether it came true in time; who is not there yet, or not any more, has not said yes."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
