@@ -2,8 +2,8 @@
 /*
  * Requests to the Kubernetes API server: libcurl's multi interface on the event loop.
  *
- * A client is one server and one identity (kube_config.h). All its requests share connections: one for
- * all of them where the server speaks HTTP/2. Credentials are looked up for each request, so that a
+ * A client is one server and one identity (kube_config.h). Connections are kept and used again, by one
+ * request at a time. Credentials are looked up for each request, so that a
  * rotated token or certificate is used from the next request on, without a restart; a request waits for an
  * exec plugin where one has to run first.
  *
