@@ -451,6 +451,13 @@ static int finish_list(struct kube_reflector *r, const char *version, struct slu
 
 /* ---- watches ---- */
 
+/* What came since the last version is not to be had any more. The server is well: no long wait. */
+static void want_list(struct kube_reflector *r)
+{
+	r->want_list = true;
+	r->backoff = 0;
+}
+
 static int on_error_event(struct kube_reflector *r, const struct sluice_value *status,
 			  struct sluice_err *err)
 {
@@ -460,7 +467,7 @@ static int on_error_event(struct kube_reflector *r, const struct sluice_value *s
 
 	if ((code && code->type == SLUICE_VALUE_INTEGER && code->integer == 410) ||
 	    !strcmp(reason, "Expired") || !strcmp(reason, "Gone"))
-		r->want_list = true;
+		want_list(r);
 	return sluice_err_set(err, EIO, "the watch ended with an error: %.400s", message);
 }
 
@@ -613,7 +620,7 @@ static void on_failure(struct kube_reflector *r, const struct kube_answer *answe
 		/* The token is older than what etcd keeps: not in pieces this time. */
 		r->whole_lists = true;
 	} else if (answer->status == 410) {
-		r->want_list = true;
+		want_list(r);
 	}
 	if (loop_now() - r->began > WATCH_HEALTHY && r->phase == KUBE_WATCHING)
 		r->backoff = 0;

@@ -72,7 +72,8 @@ static void run(enum kube_stream_form form, enum sluice_kind kind, const char *d
 
 	memset(seen, 0, sizeof(*seen));
 	for (size_t at = 0; at < size && !seen->ret; at += piece)
-		seen->ret = kube_stream_feed(s, data + at, size - at < piece ? size - at : piece, &err);
+		seen->ret =
+			kube_stream_feed(s, data + at, size - at < piece ? size - at : piece, &err);
 	if (!seen->ret)
 		seen->ret = kube_stream_end(s, &err);
 	if (!seen->ret != !err.code)
