@@ -2,7 +2,7 @@
 # A table of contents: each verb says where its work is done. `make help` prints the lines with ##.
 .DEFAULT_GOAL := help
 MAKEFLAGS += -j2 --no-print-directory
-.PHONY: help deps build tests demo check check-quick bench bench-quick lint unit kunit fuzz soak install dkms dkms-remove clean
+.PHONY: help deps build tests demo check check-quick check-scale bench bench-quick bench-scale lint unit kunit fuzz soak install dkms dkms-remove clean
 
 DATAPLANE ?= module
 DEMO_IN_module := tests/integration/vm --kernel 6.12
@@ -40,6 +40,9 @@ check: tests ## every test there is; tests/run SUITE runs one, tests/run --list 
 check-quick: tests ## the tests that need no guest
 	@tests/run --group quick
 
+check-scale: build ## a node's share of a cluster of 300 nodes on a real API server, and of 5,000 replayed, against its bars (6 minutes)
+	@tests/kube/scale
+
 bench: build ## what packets, connections, rules and updates cost, beside iptables, nftables and IPVS (40 minutes)
 	@$(MAKE) -s -C tests/integration
 	@$(MAKE) -s -C bench/tools
@@ -50,6 +53,9 @@ bench-quick: build ## instruction counts against bench/reference.json (5 minutes
 	@$(MAKE) -s -C tests/integration
 	@$(MAKE) -s -C bench/tools
 	@bench/run --quick
+
+bench-scale: build ## the real kube-proxy beside sluiced on a real API server, 1,000 and 10,000 services (5 minutes)
+	@tests/kube/scale beside
 
 lint: deps ## clang-format, sparse, checkpatch, cppcheck, shellcheck, python, paths
 	@tools/lint

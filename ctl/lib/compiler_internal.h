@@ -249,6 +249,7 @@ struct sluice_compiler {
 	struct sluice_map services; /* "ns\0name" -> struct service */
 	struct sluice_map vips; /* struct sluice_service_key -> struct vip */
 	struct list stale_services, dirty_vips;
+	bool services_compiled; /* once; until then all services are stale */
 
 	uint32_t *uplinks;
 	size_t n_uplinks;

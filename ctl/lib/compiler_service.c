@@ -385,6 +385,12 @@ void compiler_service_pod(struct sluice_compiler *c, const struct sluice_pod *be
 {
 	struct change ch = { c, before, after };
 
+	/*
+	 * Until the first of them is compiled all are stale, and there is nothing to ask: at the start 150,000
+	 * pods come in, each of which would ask 250 services of its namespace.
+	 */
+	if (!c->services_compiled)
+		return;
 	sluice_model_each(c->model, SLUICE_KIND_SERVICE, after ? after->o.ns : before->o.ns,
 			  touch_service, &ch);
 }
@@ -393,6 +399,7 @@ void compiler_service_update(struct sluice_compiler *c)
 {
 	size_t i;
 
+	c->services_compiled = true;
 	for (i = 0; i < c->stale_services.n; i++)
 		compile_service(c, c->stale_services.v[i]);
 	c->stale_services.n = 0;

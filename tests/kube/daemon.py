@@ -49,22 +49,20 @@ def enter_namespaces():
 
 def make_node(name, address=NODE):
     """A network namespace with a link to ours, where the API server is at SERVER."""
-    sh(f"ip netns add {name} && ip link add to-{name} type veth peer name eth0 netns {name} && ip link set to-{name} up")
-    if not os.path.exists("/sys/class/net/nodes"):
-        sh(f"ip link add nodes type bridge && ip addr add {SERVER}/24 dev nodes && ip link set nodes up")
     inside = f"nsenter --net=/run/netns/{name} ip"
-    sh(f"ip link set to-{name} master nodes && {inside} link set lo up && {inside} addr add {address}/24 dev eth0 && "
-       f"{inside} link set eth0 up && {inside} route add default via {SERVER}")
+    sh(f"ip netns add {name} && ip link add to-{name} type veth peer name eth0 netns {name} && ip link set to-{name} up && "
+       f"ip addr add {SERVER} peer {address} dev to-{name} && {inside} link set lo up && {inside} link set eth0 up && "
+       f"{inside} addr add {address} peer {SERVER} dev eth0 && {inside} route add default via {SERVER}")
 
 
 class Sluiced:
     """A sluiced; in the network namespace of this name, if it is given. source: --kubeconfig FILE or --manifests PATH."""
 
     def __init__(self, directory, *source, dataplane="memory", namespace=None, node="node-0", env=None):
-        self.directory = directory
-        os.makedirs(directory, exist_ok=True)
-        self.socket = os.path.join(directory, "sock")
-        self.log = os.path.join(directory, "log")
+        self.directory = directory + ".sluiced"
+        os.makedirs(self.directory, exist_ok=True)
+        self.socket = os.path.join(self.directory, "sock")
+        self.log = os.path.join(self.directory, "log")
         self.within = ["nsenter", f"--net=/run/netns/{namespace}"] if namespace else []
         self.command = [*self.within, os.path.join(PROGRAMS, "sluiced"), "--node", node, *source, "--socket", self.socket,
                         "--dataplane", dataplane]
@@ -72,6 +70,7 @@ class Sluiced:
             self.command += ["--cgroup", os.environ[INSIDE], "--conn-budget", "64M"]
         self.env = {**os.environ, **(env or {})}
         self.process = None
+        self.attached = 0
 
     def start(self):
         with open(self.log, "ab") as log:
@@ -116,9 +115,11 @@ class Sluiced:
             raise RuntimeError(f"sluicectl {' '.join(arguments)}: {run.stderr}")
         return json.loads(run.stdout)
 
-    def attach(self, namespace, pod, address, device="lo", index=1, timeout=10):
-        return self.ask(op="attach", namespace=namespace, pod=pod, containerID=f"{namespace}-{pod}", ifname="eth0", hostIfname=device,
-                        ifindex=index, ips=[address], timeout=timeout)
+    def attach(self, namespace, pod, address, device=None, index=0, timeout=10):
+        """Attaches a pod; to a device that there need not be, if none is given: the data plane in memory does not look."""
+        self.attached += 1
+        return self.ask(op="attach", namespace=namespace, pod=pod, containerID=f"{namespace}-{pod}", ifname="eth0", hostIfname=device or f"sl{self.attached}",
+                        ifindex=index or 1000 + self.attached, ips=[address], timeout=timeout)
 
 
 def until(condition, seconds=20, step=0.02):

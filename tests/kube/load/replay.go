@@ -20,6 +20,8 @@ import (
 // Bodies at least so large are compressed for whoever asks for that, as the API server does it.
 const gzipFrom = 128 << 10
 
+const gzipLevel = 1 // the API server's
+
 const firstRevision = 1000000
 
 // An API server of nothing but list and watch, for clusters larger than a machine of tests can hold one of: objects are made once at the
@@ -96,7 +98,7 @@ func (r *replay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprintf(out, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","message":"%s is not replayed","code":404}`, path)
 	case req.URL.Query().Get("watch") == "true" || req.URL.Query().Get("watch") == "1":
-		r.watch(out, w.(http.Flusher), req, set)
+		r.watch(out, w, req, set)
 	default:
 		r.list(out, w, req, set)
 	}
@@ -134,7 +136,7 @@ func (r *replay) list(out io.Writer, w http.ResponseWriter, req *http.Request, s
 	}
 	if size >= gzipFrom && strings.Contains(req.Header.Get("Accept-Encoding"), "gzip") {
 		w.Header().Set("Content-Encoding", "gzip")
-		z, _ := gzip.NewWriterLevel(out, 4) // the API server's level
+		z, _ := gzip.NewWriterLevel(out, gzipLevel)
 		defer z.Close()
 		out = z
 	}
@@ -152,7 +154,7 @@ func event(kind string, object []byte) []byte {
 	return fmt.Appendf(make([]byte, 0, len(object)+40), "{\"type\":\"%s\",\"object\":%s}\n", kind, object)
 }
 
-func (r *replay) watch(out io.Writer, flusher http.Flusher, req *http.Request, set *objectSet) {
+func (r *replay) watch(out io.Writer, w http.ResponseWriter, req *http.Request, set *objectSet) {
 	query := req.URL.Query()
 	events := make(chan []byte, 10000)
 	set.mu.Lock()
@@ -166,15 +168,36 @@ func (r *replay) watch(out io.Writer, flusher http.Flusher, req *http.Request, s
 	bookmark := func(annotations string) []byte {
 		return event("BOOKMARK", fmt.Appendf(nil, `{"kind":"%s","apiVersion":"%s","metadata":{"resourceVersion":"%d"%s}}`, set.kind.kind, set.kind.apiVersion, r.revision.Load(), annotations))
 	}
+	// A watch that begins with all objects is compressed to its end, and each flush of it is a gzip member of its own.
+	compressed := query.Get("sendInitialEvents") == "true" && strings.Contains(req.Header.Get("Accept-Encoding"), "gzip")
+	if compressed {
+		w.Header().Set("Content-Encoding", "gzip")
+	}
+	flusher := w.(http.Flusher)
 	flusher.Flush()
-	if query.Get("sendInitialEvents") == "true" {
-		for _, text := range r.selected(set, req) {
-			if _, err := out.Write(event("ADDED", text)); err != nil {
-				return
+	send := func(texts ...[]byte) error {
+		to := io.Writer(out)
+		defer flusher.Flush()
+		if compressed {
+			z, _ := gzip.NewWriterLevel(out, gzipLevel)
+			defer z.Close()
+			to = z
+		}
+		for _, text := range texts {
+			if _, err := to.Write(text); err != nil {
+				return err
 			}
 		}
-		_, _ = out.Write(bookmark(`,"annotations":{"k8s.io/initial-events-end":"true"}`))
-		flusher.Flush()
+		return nil
+	}
+	if query.Get("sendInitialEvents") == "true" {
+		var initial [][]byte
+		for _, text := range r.selected(set, req) {
+			initial = append(initial, []byte(`{"type":"ADDED","object":`), text, []byte("}\n"))
+		}
+		if send(append(initial, bookmark(`,"annotations":{"k8s.io/initial-events-end":"true"}`))...) != nil {
+			return
+		}
 	}
 	seconds, _ := strconv.Atoi(query.Get("timeoutSeconds"))
 	if seconds == 0 {
@@ -194,10 +217,9 @@ func (r *replay) watch(out io.Writer, flusher http.Flusher, req *http.Request, s
 		case <-req.Context().Done():
 			return
 		}
-		if _, err := out.Write(text); err != nil {
+		if send(text) != nil {
 			return
 		}
-		flusher.Flush()
 	}
 }
 
