@@ -29,6 +29,8 @@ import sys
 import threading
 import time
 
+import yaml
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PORT = 6443
 ETCD_PORT = 2379
@@ -37,14 +39,11 @@ SECONDS_TO_START = 120
 SECONDS_TO_STOP = 10
 PR_SET_PDEATHSIG = 1
 
-READ = ["get", "list", "watch"]
-SLUICED_RULES = [
-    {"apiGroups": [""], "resources": ["namespaces", "nodes", "pods", "services"], "verbs": READ},
-    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READ},
-    {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": READ},
-    {"apiGroups": ["policy.networking.k8s.io"], "resources": ["clusternetworkpolicies"], "verbs": READ},
-    {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
-]
+
+def sluiced_rules():
+    """What sluiced may do: what is deployed says it."""
+    with open(os.path.join(HERE, "../../deploy/cluster/rbac.yaml")) as file:
+        return next(each["rules"] for each in yaml.safe_load_all(file) if each["kind"] == "ClusterRole")
 
 
 def build(*sets):
@@ -285,7 +284,7 @@ class ControlPlane:
     def grant(self, name, rules=None, subject=None):
         """What a user may do, by a ClusterRole of the same name: what sluiced may, or something else."""
         group = "rbac.authorization.k8s.io"
-        self.api.apply({"apiVersion": group + "/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules or SLUICED_RULES},
+        self.api.apply({"apiVersion": group + "/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules or sluiced_rules()},
                        {"apiVersion": group + "/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
                         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
                         "subjects": [subject or {"kind": "User", "name": name, "apiGroup": group}]})
