@@ -144,7 +144,7 @@ control_plane_up() {
 	cat >"$KUBECONFIG" <<-END
 		apiVersion: v1
 		kind: Config
-		clusters: [{name: k, cluster: {server: "https://$API", certificate-authority: $STATE/certs/apiserver.crt, disable-compression: true}}]
+		clusters: [{name: k, cluster: {server: "https://$API", certificate-authority: $STATE/certs/apiserver.crt}}]
 		users: [{name: u, user: {token: admin}}]
 		contexts: [{name: c, context: {cluster: k, user: u}}]
 		current-context: c
@@ -179,7 +179,7 @@ dns_up() {
 		}
 	END
 	start 1 coredns "$DIR/coredns" -conf $STATE/Corefile
-	kubectl apply -f - <<-END
+	kubectl apply -f - >/dev/null <<-END
 		apiVersion: v1
 		kind: Service
 		metadata: {name: kube-dns, namespace: kube-system}
@@ -251,7 +251,7 @@ containerd_up() { # NODE
 	start "$1" containerd "$DIR/containerd" -c "$data/containerd.toml"
 	wait_for 60 "$DIR/ctr" -a "$data/containerd.sock" version
 	for image in $STATE/images/*.tar; do
-		"$DIR/ctr" -a "$data/containerd.sock" -n k8s.io images import --local "$image" >/dev/null
+		"$DIR/ctr" -a "$data/containerd.sock" -n k8s.io images import --local "$image" >>"$LOGS/node-$1.images" 2>&1
 	done
 }
 
