@@ -292,7 +292,7 @@ static int read_cluster(struct reading *r, const struct sluice_value *cluster)
 	const struct sluice_value *insecure = sluice_value_get(cluster, "insecure-skip-tls-verify");
 	const struct sluice_value *plain = sluice_value_get(cluster, "disable-compression");
 	struct kube_config *config = r->config;
-	const char *text;
+	const char *text = NULL;
 	int ret;
 
 	/* false says what holds anyway. */
@@ -417,7 +417,7 @@ static int read_user(struct reading *r, const struct sluice_value *user)
 					     NULL };
 	const struct sluice_value *exec = sluice_value_get(user, "exec");
 	struct kube_config *config = r->config;
-	const char *text;
+	const char *text = NULL;
 	int ret;
 
 	ret = refuse_unknown(user, known, r->err);

@@ -43,7 +43,7 @@ enum expect {
 
 struct level {
 	bool is_list;
-	bool items; /* its elements are handed on */
+	bool handed_on; /* its elements are handed on */
 	enum expect expect;
 	const struct kube_field *fields; /* NULL: everything of each member */
 	size_t kept; /* members so far */
@@ -354,7 +354,7 @@ static struct level *top(struct kube_stream *s)
 static int end_value(struct kube_stream *s, struct sluice_err *err)
 {
 	s->inside = BETWEEN;
-	return top(s)->items ? hand_on(s, s->start, err) : 0;
+	return top(s)->handed_on ? hand_on(s, s->start, err) : 0;
 }
 
 static int close_level(struct kube_stream *s, char c, struct sluice_err *err)
@@ -384,7 +384,7 @@ static int start_value(struct kube_stream *s, char c, struct sluice_err *err)
 	const struct kube_field *below = l->is_list ? l->fields : l->below;
 
 	l->expect = COMMA;
-	if (l->items)
+	if (l->handed_on)
 		s->start = s->len;
 	else if (l->is_list && l->kept++)
 		keep_bytes(s, ",", 1);
@@ -393,7 +393,7 @@ static int start_value(struct kube_stream *s, char c, struct sluice_err *err)
 
 	if (below == items && c == '[' && l->keep) {
 		open_level(s, c, s->items);
-		top(s)->items = true;
+		top(s)->handed_on = true;
 		return hand_on_head(s, "]}", err);
 	}
 	if ((c == '{' || c == '[') && l->keep && below && s->depth < MAX_LEVELS) {
