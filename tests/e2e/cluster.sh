@@ -198,7 +198,8 @@ dns_up() {
 
 ### Nodes ####################################################################################
 
-# The images that the tests ask for, made of what is here: nothing is pulled.
+# The images that the tests ask for, made of what is here: nothing is pulled. Their names are those that Kubernetes 1.37's
+# tests ask for.
 images_up() {
 	mkdir -p $STATE/images
 	gcc -static -O2 -x c - -o $STATE/images/pause <<-END
@@ -210,6 +211,8 @@ images_up() {
 		$STATE/images/agnhost.tar /agnhost="$DIR/agnhost" /bin/sh=/bin/dash /bin/busybox=/bin/busybox \
 		/bin/curl="$(command -v curl)" /bin/nc="$(command -v nc)" /bin/dig="$(command -v dig)" \
 		/bin/wget="$(command -v wget)"
+	"$TOP/tests/e2e/image" registry.k8s.io/e2e-test-images/busybox:1.37.0-2 $STATE/images/busybox.tar \
+		/bin/busybox=/bin/busybox
 }
 
 sluiced_up() { # NODE
