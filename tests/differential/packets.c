@@ -44,6 +44,8 @@
 #define WINDOW 256 /* SLUICE_WINDOW of bpf/context.h */
 #define MARK_OF_NODE 0x77 /* by which a filter tells the packets of this tool */
 #define WAIT_MS 40 /* for a packet that no counter counts, or that goes nowhere */
+#define WAIT_ANSWER_MS 400 /* for what a refusal is answered with, if it is */
+#define WAIT_DELIVERED_MS 2000 /* for what was delivered */
 
 static struct place {
 	char name[64];
@@ -98,14 +100,17 @@ static bool is_counted(const struct sluice_nl_stats *a, const struct sluice_nl_s
 	       a->stack != b->stack || a->foreign != b->foreign || a->fragments != b->fragments;
 }
 
-/* Will it, or an answer to it, be somewhere? What the stack has may also be for the node, or go nowhere. */
-static bool is_to_arrive(const struct sluice_nl_stats *a, const struct sluice_nl_stats *b)
+/* How long to wait for it, or an answer to it. What the stack has may also be for the node, or go nowhere. */
+static unsigned int wait_for_arrival(const struct sluice_nl_stats *a,
+				     const struct sluice_nl_stats *b)
 {
-	return a->fast_pod != b->fast_pod || a->fast_uplink != b->fast_uplink ||
-	       a->stack != b->stack || a->foreign != b->foreign ||
-	       a->drops[SLUICE_REASON_NO_ENDPOINTS] != b->drops[SLUICE_REASON_NO_ENDPOINTS] ||
-	       a->drops[SLUICE_REASON_SERVICE_PORT] != b->drops[SLUICE_REASON_SERVICE_PORT] ||
-	       a->drops[SLUICE_REASON_NO_CONNECTION] != b->drops[SLUICE_REASON_NO_CONNECTION];
+	if (a->fast_pod != b->fast_pod || a->fast_uplink != b->fast_uplink)
+		return WAIT_DELIVERED_MS;
+	if (a->drops[SLUICE_REASON_NO_ENDPOINTS] != b->drops[SLUICE_REASON_NO_ENDPOINTS] ||
+	    a->drops[SLUICE_REASON_SERVICE_PORT] != b->drops[SLUICE_REASON_SERVICE_PORT] ||
+	    a->drops[SLUICE_REASON_NO_CONNECTION] != b->drops[SLUICE_REASON_NO_CONNECTION])
+		return WAIT_ANSWER_MS;
+	return a->stack != b->stack || a->foreign != b->foreign ? WAIT_MS : 0;
 }
 
 static void print_counters(const struct sluice_nl_stats *a, const struct sluice_nl_stats *b)
@@ -211,11 +216,9 @@ static void send_real(struct place *place, int family, const struct packet *p,
 		usleep(200);
 	}
 	/* It is counted before it arrives; a busy machine takes its time in between. */
-	for (uint64_t end = now_ms() + WAIT_MS; collect(), !n_sent;) {
-		if (!is_to_arrive(before, after) || now_ms() >= end)
-			break;
+	for (uint64_t end = now_ms() + wait_for_arrival(before, after);
+	     collect(), !n_sent && now_ms() < end;)
 		usleep(200);
-	}
 }
 
 static bool is_pod_program(const struct place *place)
