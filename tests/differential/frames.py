@@ -97,6 +97,7 @@ def put16(data, at, value):
     data[at:at + 2] = struct.pack("!H", value & 0xffff)
 
 
+MTU = 1500
 CHECK_AT = {TCP: 16, UDP: 6, ICMP: 2, ICMPV6: 2}
 
 
@@ -490,6 +491,7 @@ def frames(talks, rng):
         place, packet = talk.packet(reply, flags, size)
         of_node = place.startswith("node")
         spoilt = rng.random() < 0.25 and not of_node
+        # No card takes a longer one.
         made += [(where, 6 if talk.family else 4, bytes(what), talk.client.port)
-                 for where, what in (spoiler.spoil(talk, place, packet) if spoilt else [(place, packet)])]
+                 for where, what in (spoiler.spoil(talk, place, packet) if spoilt else [(place, packet)]) if len(what) <= MTU]
     return made
