@@ -48,7 +48,8 @@ struct problem {
 	bool seen; /* since reporter_begin() */
 	bool ours; /* we have created its Event */
 	unsigned int times; /* that it came, or was told again: the series' count */
-	unsigned int told; /* of these */
+	unsigned int asked; /* of these, what the last request says */
+	unsigned int told; /* and what the API server has */
 	int64_t due; /* loop_now(); 0: nothing is to be told */
 	int64_t ended; /* when it stopped standing */
 	int64_t backoff;
@@ -247,11 +248,12 @@ static void put_off(struct reporter *r, struct problem *p, const struct kube_ans
 	p->due = in(p->backoff, p->backoff);
 }
 
+/* It may have come back while the request was under way. */
 static void told(struct problem *p)
 {
-	p->told = p->times;
+	p->told = p->asked;
 	p->backoff = 0;
-	p->due = in(REPEAT_MS, REPEAT_MS / 4);
+	p->due = p->ours && p->times != p->told ? in(COUNT_MS, 0) : in(REPEAT_MS, REPEAT_MS / 4);
 }
 
 static void on_created(void *ctx, const struct kube_answer *answer)
@@ -274,7 +276,7 @@ static void on_created(void *ctx, const struct kube_answer *answer)
 
 static void create(struct reporter *r, struct problem *p)
 {
-	p->times = 1;
+	p->times = p->asked = 1;
 	ask(r, p, "POST", events_path(p, false), "application/json", new_event(r, p), on_created);
 }
 
@@ -324,6 +326,7 @@ static void tell(struct reporter *r, struct problem *p)
 	if (p->ours) {
 		if (p->times == p->told) /* half an hour is over */
 			p->times++;
+		p->asked = p->times;
 		ask(r, p, "PATCH", events_path(p, true), "application/merge-patch+json",
 		    new_count(p), on_counted);
 	} else if (!p->uid) {
