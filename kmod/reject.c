@@ -10,6 +10,20 @@
 #include "net.h"
 #include "path.h"
 
+/*
+ * A card pads frames of less than 60 bytes, as that of a SYN without options. The kernel's answers sum up a packet to
+ * the end of the buffer, find it damaged and do not come.
+ */
+static int take_off_padding(struct sk_buff *skb, u8 family)
+{
+	u32 len = family == SLUICE_IPV4 ?
+			  ntohs(ip_hdr(skb)->tot_len) :
+			  (u32)sizeof(struct ipv6hdr) + ntohs(ipv6_hdr(skb)->payload_len);
+
+	/* What was merged has none, and may be longer than the header can say. */
+	return skb_is_gso(skb) ? 0 : pskb_trim_rcsum(skb, len);
+}
+
 /* At ingress there is no route yet: the answer goes back the way the packet came, frame reversed. */
 static void answer_frame(struct sluice_ctx *x)
 {
@@ -17,7 +31,8 @@ static void answer_frame(struct sluice_ctx *x)
 	struct sk_buff *old = x->skb, *nskb;
 	bool tcp = x->pkt.tuple.proto == SLUICE_PROTO_TCP;
 
-	if (!skb_mac_header_was_set(old) || skb_mac_header_len(old) != ETH_HLEN)
+	if (!skb_mac_header_was_set(old) || skb_mac_header_len(old) != ETH_HLEN ||
+	    take_off_padding(old, x->family))
 		return;
 	if (x->family == SLUICE_IPV4)
 		nskb = tcp ? nf_reject_skb_v4_tcp_reset(net, old, old->dev, NF_NETDEV_INGRESS) :

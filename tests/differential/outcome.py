@@ -66,6 +66,13 @@ def is_whole(packet):
     return packet[0] >> 4 == 6 and packet[6] == 44 and not packet[42] | packet[43]
 
 
+def is_unanswered(packet):
+    """Is it for somebody on the uplink's own link, where only the router is? The module waits for that neighbour."""
+    family, (start, end) = (1, (24, 40)) if packet[0] >> 4 == 6 else (0, (16, 20))
+    return ipaddress.ip_address(packet[start:end]) in ipaddress.ip_network(
+        "%s/%d" % (generate.NODES[0][family], (24, 64)[family]), strict=False)
+
+
 def is_fast(counters):
     return "fast_pod" in counters or "fast_uplink" in counters
 
@@ -259,6 +266,8 @@ class FrameComparison:
             if [what for what, _ in ours] != [what for what, _ in theirs] or not all(right for _, right in ours) or \
                     [where for where, _ in arrived] != [place] * len(arrived):
                 self.differ(case, number, "module and bpf answer", of_bpf, of_module)
+        elif is_fast(counters) and len(made) == 1 and not arrived and is_unanswered(made[0]):
+            self.kinds["no neighbour"] += 1
         elif is_fast(counters):
             if [what for _, what in arrived] != made or len(made) != 1:
                 self.differ(case, number, "module and bpf send", of_bpf, of_module)

@@ -3,9 +3,10 @@
  * raw: packets that no stack would send.
  *
  *	raw NETNS DEVICE MAC SHAPE[,SHAPE...] SRC DST [sport=N] [dport=N] [flags=N] [seq=N]
- *		[ack=N] [count=N] [sweep=1] [vlan=N]
+ *		[ack=N] [count=N] [sweep=1] [vlan=N] [pad=N]
  *
- * With sweep each of count packets has the next source port: as many connections. With vlan each has a tag.
+ * With sweep each of count packets has the next source port: as many connections. With vlan each has a tag. With pad
+ * N bytes, not zero, follow each, which are not of the packet.
  * Sent from DEVICE to the Ethernet address MAC, past the sender's own IP stack. Addresses of one
  * family; every shape exists for both unless said. Prints how many packets went out.
  */
@@ -25,7 +26,7 @@ struct packet {
 };
 
 struct options {
-	unsigned int sport, dport, flags, seq, ack, count, sweep, ident, vlan;
+	unsigned int sport, dport, flags, seq, ack, count, sweep, ident, vlan, pad;
 };
 
 /* IPv4 header checksum over the bytes as they are. */
@@ -172,6 +173,8 @@ static void make_header_chain(struct packet *p, const struct options *o, size_t 
 static int out_fd;
 static struct sockaddr_ll out_to;
 static unsigned char out_tag[4]; /* of a VLAN: its number, and the type of what follows */
+static unsigned char out_pad[64];
+static unsigned int out_pad_bytes;
 static unsigned int sent;
 
 static void put(const struct packet *p)
@@ -179,11 +182,12 @@ static void put(const struct packet *p)
 	struct iovec parts[] = {
 		{ out_tag, out_to.sll_protocol == htons(ETH_P_8021Q) ? sizeof(out_tag) : 0 },
 		{ (void *)p->bytes, p->len },
+		{ out_pad, out_pad_bytes },
 	};
 	struct msghdr msg = { .msg_name = &out_to,
 			      .msg_namelen = sizeof(out_to),
 			      .msg_iov = parts,
-			      .msg_iovlen = 2 };
+			      .msg_iovlen = 3 };
 
 	if (sendmsg(out_fd, &msg, 0) < 0)
 		die("raw: send %zu bytes: %s", p->len, strerror(errno));
@@ -302,6 +306,8 @@ int main(int argc, char **argv)
 			o.count = value;
 		else if (!strcmp(key, "vlan"))
 			o.vlan = value;
+		else if (!strcmp(key, "pad"))
+			o.pad = value;
 		else
 			die("raw: unknown key \"%s\"", key);
 	}
@@ -324,6 +330,10 @@ int main(int argc, char **argv)
 		die("raw: \"%s\" is no Ethernet address", argv[3]);
 	for (int i = 0; i < 6; i++)
 		out_to.sll_addr[i] = mac[i];
+	if (o.pad > sizeof(out_pad))
+		die("raw: pad is at most %zu", sizeof(out_pad));
+	memset(out_pad, 'p', o.pad);
+	out_pad_bytes = o.pad;
 	o.ident = getpid() * 64;
 	for (char *shape = strtok(argv[4], ","); shape; shape = strtok(NULL, ",")) {
 		for (unsigned int i = 0; i < o.count; i++) {
