@@ -15,25 +15,13 @@ import traceback
 from fake_sluiced import FakeSluiced
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests"))
+import tap  # noqa: E402
+from tap import equal, ok  # noqa: E402
+
 PLUGIN = os.path.join(TOP, "build/bin/sluice-cni")
 FAULTY = os.path.join(TOP, "build/tests/cni/sluice-cni")
 CIDR4, CIDR6 = "10.1.0.0/24", "fd00:1::/64"
-
-count = failed = 0
-
-
-def ok(good, name, why=""):
-    global count, failed
-    count += 1
-    print(f"{'ok' if good else 'not ok'} {count} - {name}", flush=True)
-    if not good:
-        failed += 1
-        print("\n".join(f"# {line}" for line in str(why).splitlines()), flush=True)
-    return good
-
-
-def equal(got, want, name):
-    return ok(got == want, name, f"got:  {got}\nwant: {want}")
 
 
 def ip(*args, ns=None):
@@ -213,14 +201,8 @@ def main(script, names):
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/netns"], check=True)
     pattern = sys.argv[1] if len(sys.argv) > 1 else ""
     world = World()
-    for name, test in list(names.items()):
-        if not name.startswith("test_") or pattern not in name:
-            continue
-        print(f"# {name}", flush=True)
-        try:
-            test(world)
-        except Exception:  # a test that breaks off has failed, and the others go on
-            ok(False, f"{name} breaks off", traceback.format_exc())
+    for name, test in tap.tests_of(names, pattern):
+        tap.attempt(name, test, world, more=traceback.format_exc)
         out = world.reset()
         for network in ("small", "tiny", "multi", "other"):
             world.call("GC", world.config(name=network, **{"cni.dev/valid-attachments": []}))
@@ -228,5 +210,4 @@ def main(script, names):
         ok(not host_ends() and not world.store(), f"{name} leaves the node clean",
            (out, host_ends(), world.store()))
     shutil.rmtree(world.dir)
-    print(f"1..{count}")
-    sys.exit(1 if failed else 0)
+    sys.exit(tap.end())
