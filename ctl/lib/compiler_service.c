@@ -133,14 +133,6 @@ static bool has_slices(const struct sluice_compiler *c, const char *ns, const ch
 	return any;
 }
 
-static int compare_backends(const void *x, const void *y)
-{
-	const struct sluice_dp_backend *a = x, *b = y;
-	int c = memcmp(&a->addr, &b->addr, sizeof(a->addr));
-
-	return c ? c : (int)a->port - (int)b->port;
-}
-
 /* From all candidates of one family those that get traffic, sorted, no duplicates. */
 static struct sluice_dp_backend *choose(const struct sluice_compiler *c,
 					const struct candidates *from, uint8_t family, size_t *n)
@@ -163,9 +155,9 @@ static struct sluice_dp_backend *choose(const struct sluice_compiler *c,
 		}
 	}
 	if (*n)
-		qsort(v, *n, sizeof(*v), compare_backends);
+		qsort(v, *n, sizeof(*v), sluice_dp_compare_backends);
 	for (i = m = 0; i < *n; i++)
-		if (!m || compare_backends(&v[m - 1], &v[i]))
+		if (!m || sluice_dp_compare_backends(&v[m - 1], &v[i]))
 			v[m++] = v[i];
 	*n = m;
 	return v;

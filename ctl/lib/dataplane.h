@@ -17,6 +17,7 @@
 #define SLUICE_CTL_DATAPLANE_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include "core/ruleset.h"
 #include "core/tuple.h"
@@ -26,6 +27,15 @@ struct sluice_dp_backend {
 	struct sluice_addr addr;
 	uint16_t port;
 };
+
+/* For qsort(): by address, then by port. */
+static inline int sluice_dp_compare_backends(const void *a, const void *b)
+{
+	const struct sluice_dp_backend *x = a, *y = b;
+	int diff = memcmp(&x->addr, &y->addr, sizeof(x->addr));
+
+	return diff ? diff : (int)x->port - (int)y->port;
+}
 
 struct sluice_dp_service {
 	struct sluice_addr addr; /* key: addr, port, proto, family */

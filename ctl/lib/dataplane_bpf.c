@@ -1150,13 +1150,6 @@ static void output_exit(struct output *out)
 	free(out->written);
 }
 
-static int compare_backend(const struct sluice_dp_backend *a, const struct sluice_dp_backend *b)
-{
-	int diff = memcmp(&a->addr, &b->addr, sizeof(a->addr));
-
-	return diff ? diff : (int)a->port - (int)b->port;
-}
-
 /* Both lists are sorted: a merge tells what comes and what goes. */
 static void stage_refs(struct bpf_dataplane *self, const struct sluice_service_key *key,
 		       const struct sluice_dp_service *old, const struct sluice_dp_service *new,
@@ -1166,9 +1159,10 @@ static void stage_refs(struct bpf_dataplane *self, const struct sluice_service_k
 	struct sluice_bpf_backend_ref ref;
 
 	while (i < n || j < m) {
-		int diff = i == n ? 1 :
-			   j == m ? -1 :
-				    compare_backend(&old->backends[i], &new->backends[j]);
+		int diff =
+			i == n ? 1 :
+			j == m ? -1 :
+				 sluice_dp_compare_backends(&old->backends[i], &new->backends[j]);
 
 		if (!diff) {
 			i++;
@@ -1182,16 +1176,6 @@ static void stage_refs(struct bpf_dataplane *self, const struct sluice_service_k
 			*(uint32_t *)batch_add(&out->refs, &ref) = 1;
 		}
 	}
-}
-
-static bool same_backends(const struct sluice_dp_service *a, const struct sluice_dp_service *b)
-{
-	if (a->n_backends != b->n_backends)
-		return false;
-	for (uint32_t i = 0; i < a->n_backends; i++)
-		if (compare_backend(&a->backends[i], &b->backends[i]))
-			return false;
-	return true;
 }
 
 /* A new set of backends, one for each version. */
@@ -1224,7 +1208,7 @@ static int stage_service(struct bpf_dataplane *self, const struct sluice_dp_chan
 	int ret;
 
 	memcpy(&key, o->key, sizeof(key));
-	if (c->old && c->new && same_backends(&c->old->service, &c->new->service))
+	if (c->old && c->new && sluice_dp_same_backends(&c->old->service, &c->new->service))
 		return 0; /* another name */
 	if (c->new) {
 		words[1] = c->new->service.n_backends;

@@ -75,14 +75,6 @@ static struct sluice_dp_object *new_object(enum sluice_dp_kind kind, const void 
 	return o;
 }
 
-static int compare_backends(const void *a, const void *b)
-{
-	const struct sluice_dp_backend *x = a, *y = b;
-	int diff = memcmp(&x->addr, &y->addr, sizeof(x->addr));
-
-	return diff ? diff : (int)x->port - (int)y->port;
-}
-
 static struct sluice_dp_object *copy_service(const struct sluice_dp_service *s)
 {
 	struct sluice_dp_backend *backends =
@@ -93,7 +85,7 @@ static struct sluice_dp_object *copy_service(const struct sluice_dp_service *s)
 	sluice_dp_service_key(s, &key);
 	o = new_object(SLUICE_DP_SERVICE, &key, sizeof(key));
 	if (s->n_backends)
-		qsort(backends, s->n_backends, sizeof(*backends), compare_backends);
+		qsort(backends, s->n_backends, sizeof(*backends), sluice_dp_compare_backends);
 	o->service = *s;
 	o->service.name = copy_text(s->name);
 	o->service.backends = backends;
@@ -148,12 +140,12 @@ static struct sluice_dp_object *copy_uplink(const struct sluice_dp_uplink *u)
 	return o;
 }
 
-static bool same_backends(const struct sluice_dp_service *a, const struct sluice_dp_service *b)
+bool sluice_dp_same_backends(const struct sluice_dp_service *a, const struct sluice_dp_service *b)
 {
 	if (a->n_backends != b->n_backends)
 		return false;
 	for (uint32_t i = 0; i < a->n_backends; i++)
-		if (compare_backends(&a->backends[i], &b->backends[i]))
+		if (sluice_dp_compare_backends(&a->backends[i], &b->backends[i]))
 			return false;
 	return true;
 }
@@ -174,7 +166,7 @@ static bool same(const struct sluice_dp_object *a, const struct sluice_dp_object
 	switch (a->kind) {
 	case SLUICE_DP_SERVICE:
 		return !strcmp(a->service.name, b->service.name) &&
-		       same_backends(&a->service, &b->service);
+		       sluice_dp_same_backends(&a->service, &b->service);
 	case SLUICE_DP_PEER:
 		return a->peer.class == b->peer.class && !strcmp(a->peer.name, b->peer.name);
 	case SLUICE_DP_RULE:
@@ -267,7 +259,7 @@ int sluice_dp_set_service(struct sluice_dataplane *dp, const struct sluice_dp_se
 		if (!b->port)
 			ret = sluice_err_set(err, EINVAL, "service %s: a backend has port 0",
 					     s->name);
-		else if (i && !compare_backends(b - 1, b))
+		else if (i && !sluice_dp_compare_backends(b - 1, b))
 			ret = sluice_err_set(err, EINVAL, "service %s: a backend is given twice",
 					     s->name);
 	}

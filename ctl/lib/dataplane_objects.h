@@ -138,6 +138,8 @@ void sluice_dp_service_key(const struct sluice_dp_service *o, struct sluice_serv
 void sluice_dp_prefix_key(const struct sluice_addr *addr, uint8_t family, uint8_t plen,
 			  struct sluice_dp_prefix *key);
 
+bool sluice_dp_same_backends(const struct sluice_dp_service *a, const struct sluice_dp_service *b);
+
 /* Everything in the tables as sorted lines of text, to be freed: equal texts, equal content. */
 char *sluice_dp_dump(const struct sluice_dp_objects *o);
 
