@@ -146,53 +146,33 @@ struct sluice_search {
 };
 
 /*
- * Looks for the entry with this key in the chain that begins at ref. One that is dying is not there. *c: its
- * connection.
+ * Looks for the entry with this key (struct sluice_bpf_key4 or ..6) in the chain that begins at ref. One that is dying is
+ * not there. *c: its connection. The family is a constant: only so does the verifier know which objects the chain has.
  */
-static __always_inline struct sluice_search sluice_chain4(const struct sluice_bpf_key4 *k,
-							  __u32 ref, struct sluice_bpf_conn4 **c)
+static __always_inline struct sluice_search sluice_chain(__u8 family, const void *key, __u32 ref,
+							 struct sluice_bpf_conn **c)
 {
 	struct sluice_search s = {};
 
 #pragma clang loop unroll(disable)
 	for (; s.passed < SLUICE_CHAIN && ref; s.passed++) {
-		struct sluice_bpf_conn4 *o = sluice_conn4(sluice_bpf_ref_index(ref));
+		struct sluice_bpf_conn *o = sluice_conn_of(family, ref);
 		__u32 dir = sluice_bpf_ref_dir(ref);
+		bool same;
 
 		if (!o)
 			break;
 		sluice_settle(dir);
-		if (sluice_key4_equal(&o->key[dir], k) &&
-		    !(SLUICE_ONCE(o->c.bits) & SLUICE_BPF_DYING)) {
+		if (family == SLUICE_IPV4)
+			same = sluice_key4_equal(&((struct sluice_bpf_conn4 *)o)->key[dir], key);
+		else
+			same = sluice_key6_equal(&((struct sluice_bpf_conn6 *)o)->key[dir], key);
+		if (same && !(SLUICE_ONCE(o->bits) & SLUICE_BPF_DYING)) {
 			*c = o;
 			s.ref = ref;
 			break;
 		}
-		ref = SLUICE_ONCE(o->c.next[dir]);
-	}
-	return s;
-}
-
-static __always_inline struct sluice_search sluice_chain6(const struct sluice_bpf_key6 *k,
-							  __u32 ref, struct sluice_bpf_conn6 **c)
-{
-	struct sluice_search s = {};
-
-#pragma clang loop unroll(disable)
-	for (; s.passed < SLUICE_CHAIN && ref; s.passed++) {
-		struct sluice_bpf_conn6 *o = sluice_conn6(sluice_bpf_ref_index(ref));
-		__u32 dir = sluice_bpf_ref_dir(ref);
-
-		if (!o)
-			break;
-		sluice_settle(dir);
-		if (sluice_key6_equal(&o->key[dir], k) &&
-		    !(SLUICE_ONCE(o->c.bits) & SLUICE_BPF_DYING)) {
-			*c = o;
-			s.ref = ref;
-			break;
-		}
-		ref = SLUICE_ONCE(o->c.next[dir]);
+		ref = SLUICE_ONCE(o->next[dir]);
 	}
 	return s;
 }
@@ -202,23 +182,23 @@ static __always_inline struct sluice_search sluice_chain6(const struct sluice_bp
  */
 SLUICE_GLOBAL __u64 sluice_search4(const struct sluice_bpf_key4 *k, __u32 ref)
 {
-	struct sluice_bpf_conn4 *c;
+	struct sluice_bpf_conn *c;
 	struct sluice_search s;
 
 	if (!k)
 		return 0;
-	s = sluice_chain4(k, ref, &c);
+	s = sluice_chain(SLUICE_IPV4, k, ref, &c);
 	return (__u64)s.passed << 32 | s.ref;
 }
 
 SLUICE_GLOBAL __u64 sluice_search6(const struct sluice_bpf_key6 *k, __u32 ref)
 {
-	struct sluice_bpf_conn6 *c;
+	struct sluice_bpf_conn *c;
 	struct sluice_search s;
 
 	if (!k)
 		return 0;
-	s = sluice_chain6(k, ref, &c);
+	s = sluice_chain(SLUICE_IPV6, k, ref, &c);
 	return (__u64)s.passed << 32 | s.ref;
 }
 

@@ -195,7 +195,7 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 	void *end = (void *)(long)skb->data_end;
 	struct sluice_bpf_key4 k SLUICE_ALIGNED;
 	const struct sluice_bpf_key4 *to;
-	struct sluice_bpf_conn4 *c;
+	struct sluice_bpf_conn *c;
 	struct sluice_fast f;
 	__u32 *head, exit, sum, off;
 	__u16 check;
@@ -228,17 +228,17 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 	head = sluice_head_of4(ctl, &k);
 	if (!head)
 		return SLUICE_STEP_GENERAL;
-	f.dir = sluice_chain4(&k, SLUICE_ONCE(*head), &c).ref;
+	f.dir = sluice_chain(SLUICE_IPV4, &k, SLUICE_ONCE(*head), &c).ref;
 	if (!f.dir)
 		return sluice_fast_unknown4(&f.pl, &k);
 	f.dir = sluice_bpf_ref_dir(f.dir);
 	f.now = sluice_bpf_ticks();
-	if (from != SLUICE_FROM_FIRST && !sluice_is_settled(ctl, &c->c, &f, from, skb->ifindex))
+	if (from != SLUICE_FROM_FIRST && !sluice_is_settled(ctl, c, &f, from, skb->ifindex))
 		return SLUICE_STEP_GENERAL;
 
 	/* How it leaves: the inverse of the other direction's tuple. */
-	to = &c->key[!f.dir];
-	exit = SLUICE_ONCE(c->c.side[!f.dir]);
+	to = &((struct sluice_bpf_conn4 *)c)->key[!f.dir];
+	exit = SLUICE_ONCE(c->side[!f.dir]);
 	if (SLUICE_LIKELY(exit >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD)) {
 		if (sluice_pod_fits(skb, exit & SLUICE_BPF_SIDE_IFINDEX) != SLUICE_FITS)
 			return SLUICE_STEP_GENERAL;
@@ -251,10 +251,10 @@ SLUICE_GLOBAL int sluice_fast4(struct __sk_buff *skb, __u32 from)
 		return SLUICE_STEP_GENERAL;
 	}
 
-	sluice_take_in(&c->c, &f, from);
+	sluice_take_in(c, &f, from);
 	sum = SLUICE_HOP_DELTA4;
 	p[8] = f.pl.ttl - 1;
-	if (SLUICE_ONCE(c->c.bits) & SLUICE_BPF_NAT) {
+	if (SLUICE_ONCE(c->bits) & SLUICE_BPF_NAT) {
 		__be32 src = to->dst, dst = to->src;
 		__be16 sport = to->dport, dport = to->sport;
 		__u32 addr = sluice_csum_carry(sluice_nat_addr_sum(&k.src, &src, 1) +
@@ -290,7 +290,7 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 	void *end = (void *)(long)skb->data_end;
 	struct sluice_bpf_key6 k SLUICE_ALIGNED;
 	const struct sluice_bpf_key6 *to;
-	struct sluice_bpf_conn6 *c;
+	struct sluice_bpf_conn *c;
 	struct sluice_fast f;
 	__u32 *head, exit, off, sum;
 	__u16 check;
@@ -323,16 +323,16 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 	head = sluice_head_of6(ctl, &k);
 	if (!head)
 		return SLUICE_STEP_GENERAL;
-	f.dir = sluice_chain6(&k, SLUICE_ONCE(*head), &c).ref;
+	f.dir = sluice_chain(SLUICE_IPV6, &k, SLUICE_ONCE(*head), &c).ref;
 	if (!f.dir)
 		return sluice_fast_unknown6(&f.pl, &k);
 	f.dir = sluice_bpf_ref_dir(f.dir);
 	f.now = sluice_bpf_ticks();
-	if (from != SLUICE_FROM_FIRST && !sluice_is_settled(ctl, &c->c, &f, from, skb->ifindex))
+	if (from != SLUICE_FROM_FIRST && !sluice_is_settled(ctl, c, &f, from, skb->ifindex))
 		return SLUICE_STEP_GENERAL;
 
-	to = &c->key[!f.dir];
-	exit = SLUICE_ONCE(c->c.side[!f.dir]);
+	to = &((struct sluice_bpf_conn6 *)c)->key[!f.dir];
+	exit = SLUICE_ONCE(c->side[!f.dir]);
 	if (SLUICE_LIKELY(exit >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD)) {
 		if (sluice_pod_fits(skb, exit & SLUICE_BPF_SIDE_IFINDEX) != SLUICE_FITS)
 			return SLUICE_STEP_GENERAL;
@@ -343,10 +343,10 @@ SLUICE_GLOBAL int sluice_fast6(struct __sk_buff *skb, __u32 from)
 		return SLUICE_STEP_GENERAL;
 	}
 
-	sluice_take_in(&c->c, &f, from);
+	sluice_take_in(c, &f, from);
 	sum = SLUICE_HOP_DELTA6;
 	p[7] = f.pl.ttl - 1;
-	if (SLUICE_ONCE(c->c.bits) & SLUICE_BPF_NAT) {
+	if (SLUICE_ONCE(c->bits) & SLUICE_BPF_NAT) {
 		__be16 sport = to->dport, dport = to->sport;
 		__u32 addr = sluice_csum_carry(sluice_nat_addr_sum(k.src, to->dst, 4) +
 					       sluice_nat_addr_sum(k.dst, to->src, 4));

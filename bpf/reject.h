@@ -134,48 +134,71 @@ static __always_inline __u32 sluice_write_reset(struct __sk_buff *skb,
 	return ~sum;
 }
 
+/* What both families' answers begin with. */
+struct sluice_refusal {
+	bool tcp;
+	bool partial; /* the card makes the sum: see sluice_sum_is_partial() */
+	__u32 bytes; /* behind the network header, of "head" bytes */
+};
+
+/* Takes what is to be quoted, and makes room for the answer behind its network header. false: it cannot be made. */
+static __always_inline bool sluice_refuse(struct __sk_buff *skb, const struct sluice_ctx *x,
+					  __u32 head, void *quote, __u32 quoted,
+					  struct sluice_refusal *r)
+{
+	if (!x || x->pkt.l4_off != head)
+		return false;
+	r->tcp = x->pkt.tuple.proto == SLUICE_PROTO_TCP;
+	if (!r->tcp && bpf_skb_load_bytes(skb, SLUICE_FRAME, quote, quoted))
+		return false;
+	r->partial = false;
+	if (r->tcp || x->pkt.tuple.proto == SLUICE_PROTO_UDP)
+		r->partial = sluice_sum_is_partial(skb, SLUICE_FRAME + head +
+								(r->tcp ? SLUICE_OFF_TCP_CHECK :
+									  SLUICE_OFF_UDP_CHECK));
+	r->bytes = r->tcp ? sizeof(struct sluice_reset) :
+			    sizeof(struct sluice_unreachable) + quoted;
+	return !bpf_skb_change_tail(skb, SLUICE_FRAME + head + r->bytes, 0);
+}
+
+/* sum: of what the check covers besides; without it (the card's) the check is left as it is. */
+static __always_inline void sluice_write_unreachable(struct __sk_buff *skb, __u32 off,
+						     struct sluice_unreachable *u, void *quote,
+						     __u32 quoted, bool partial, __u32 sum)
+{
+	if (!partial)
+		u->check = ~sluice_csum_fold((__u32)bpf_csum_diff(
+			NULL, 0, quote, quoted,
+			(__u32)bpf_csum_diff(NULL, 0, (void *)u, sizeof(*u), sum)));
+	bpf_skb_store_bytes(skb, off, u, sizeof(*u), 0);
+	bpf_skb_store_bytes(skb, off + sizeof(*u), quote, quoted, 0);
+}
+
 SLUICE_GLOBAL int sluice_reject4(struct __sk_buff *skb, struct sluice_ctx *x)
 {
 	struct sluice_answer4 ip = {};
-	bool tcp, udp, partial = false;
+	struct sluice_refusal r;
+	__u32 sum = 0xffff;
 	__u8 quote[28];
-	__u32 bytes, sum = 0xffff;
 
-	if (!x || x->pkt.l4_off != sizeof(ip))
-		return TC_ACT_SHOT;
-	tcp = x->pkt.tuple.proto == SLUICE_PROTO_TCP;
-	udp = x->pkt.tuple.proto == SLUICE_PROTO_UDP;
-	if (!tcp && bpf_skb_load_bytes(skb, SLUICE_FRAME, quote, sizeof(quote)))
-		return TC_ACT_SHOT;
-	if (tcp || udp)
-		partial = sluice_sum_is_partial(skb, SLUICE_FRAME + sizeof(ip) +
-							     (tcp ? SLUICE_OFF_TCP_CHECK :
-								    SLUICE_OFF_UDP_CHECK));
-	bytes = tcp ? sizeof(struct sluice_reset) :
-		      sizeof(struct sluice_unreachable) + sizeof(quote);
-	if (bpf_skb_change_tail(skb, SLUICE_FRAME + sizeof(ip) + bytes, 0))
+	if (!sluice_refuse(skb, x, sizeof(ip), quote, sizeof(quote), &r))
 		return TC_ACT_SHOT;
 	ip.version = 0x45;
-	ip.total = sluice_htons((__u16)(sizeof(ip) + bytes));
+	ip.total = sluice_htons((__u16)(sizeof(ip) + r.bytes));
 	ip.fragment = sluice_htons(0x4000);
 	ip.ttl = SLUICE_ANSWER_TTL;
-	ip.proto = tcp ? SLUICE_PROTO_TCP : SLUICE_PROTO_ICMP;
+	ip.proto = r.tcp ? SLUICE_PROTO_TCP : SLUICE_PROTO_ICMP;
 	ip.src = x->pkt.tuple.dst.w[0];
 	ip.dst = x->pkt.tuple.src.w[0];
 	ip.check = ~sluice_csum_fold((__u32)bpf_csum_diff(NULL, 0, (void *)&ip, sizeof(ip), 0));
 	bpf_skb_store_bytes(skb, SLUICE_FRAME, &ip, sizeof(ip), 0);
-	if (tcp) {
-		sum = sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), partial);
+	if (r.tcp) {
+		sum = sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), r.partial);
 	} else {
 		struct sluice_unreachable u = { .type = 3, .code = 3 };
 
-		if (!partial)
-			u.check = ~sluice_csum_fold((__u32)bpf_csum_diff(
-				NULL, 0, (void *)quote, sizeof(quote),
-				(__u32)bpf_csum_diff(NULL, 0, (void *)&u, sizeof(u), 0)));
-		bpf_skb_store_bytes(skb, SLUICE_FRAME + sizeof(ip), &u, sizeof(u), 0);
-		bpf_skb_store_bytes(skb, SLUICE_FRAME + sizeof(ip) + sizeof(u), quote,
-				    sizeof(quote), 0);
+		sluice_write_unreachable(skb, SLUICE_FRAME + sizeof(ip), &u, quote, sizeof(quote),
+					 r.partial, 0);
 	}
 	sluice_sum_anew(skb, sum);
 	return sluice_answer(skb);
@@ -184,46 +207,29 @@ SLUICE_GLOBAL int sluice_reject4(struct __sk_buff *skb, struct sluice_ctx *x)
 SLUICE_GLOBAL int sluice_reject6(struct __sk_buff *skb, struct sluice_ctx *x)
 {
 	struct sluice_answer6 ip = {};
-	bool tcp, udp, partial = false;
+	struct sluice_refusal r;
 	__u8 quote[48];
-	__u32 bytes, sum;
+	__u32 sum;
 
-	if (!x || x->pkt.l4_off != sizeof(ip))
-		return TC_ACT_SHOT;
-	tcp = x->pkt.tuple.proto == SLUICE_PROTO_TCP;
-	udp = x->pkt.tuple.proto == SLUICE_PROTO_UDP;
-	if (!tcp && bpf_skb_load_bytes(skb, SLUICE_FRAME, quote, sizeof(quote)))
-		return TC_ACT_SHOT;
-	if (tcp || udp)
-		partial = sluice_sum_is_partial(skb, SLUICE_FRAME + sizeof(ip) +
-							     (tcp ? SLUICE_OFF_TCP_CHECK :
-								    SLUICE_OFF_UDP_CHECK));
-	bytes = tcp ? sizeof(struct sluice_reset) :
-		      sizeof(struct sluice_unreachable) + sizeof(quote);
-	if (bpf_skb_change_tail(skb, SLUICE_FRAME + sizeof(ip) + bytes, 0))
+	if (!sluice_refuse(skb, x, sizeof(ip), quote, sizeof(quote), &r))
 		return TC_ACT_SHOT;
 	ip.version = sluice_htonl(6U << 28);
-	ip.payload = sluice_htons((__u16)bytes);
-	ip.proto = tcp ? SLUICE_PROTO_TCP : SLUICE_PROTO_ICMPV6;
+	ip.payload = sluice_htons((__u16)r.bytes);
+	ip.proto = r.tcp ? SLUICE_PROTO_TCP : SLUICE_PROTO_ICMPV6;
 	ip.hops = SLUICE_ANSWER_TTL;
 	ip.src = x->pkt.tuple.dst;
 	ip.dst = x->pkt.tuple.src;
 	bpf_skb_store_bytes(skb, SLUICE_FRAME, &ip, sizeof(ip), 0);
-	if (tcp) {
-		sum = sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), partial);
+	if (r.tcp) {
+		sum = sluice_write_reset(skb, &x->pkt, SLUICE_FRAME + sizeof(ip), r.partial);
 	} else {
 		struct sluice_unreachable u = { .type = 1, .code = 4 };
 
-		sum = sluice_pseudo_sum(&x->pkt.tuple, SLUICE_PROTO_ICMPV6, (__u16)bytes);
-		if (partial)
+		sum = sluice_pseudo_sum(&x->pkt.tuple, SLUICE_PROTO_ICMPV6, (__u16)r.bytes);
+		if (r.partial)
 			u.partial = sluice_csum_fold(sum);
-		else
-			u.check = ~sluice_csum_fold((__u32)bpf_csum_diff(
-				NULL, 0, (void *)quote, sizeof(quote),
-				(__u32)bpf_csum_diff(NULL, 0, (void *)&u, sizeof(u), sum)));
-		bpf_skb_store_bytes(skb, SLUICE_FRAME + sizeof(ip), &u, sizeof(u), 0);
-		bpf_skb_store_bytes(skb, SLUICE_FRAME + sizeof(ip) + sizeof(u), quote,
-				    sizeof(quote), 0);
+		sluice_write_unreachable(skb, SLUICE_FRAME + sizeof(ip), &u, quote, sizeof(quote),
+					 r.partial, sum);
 		sum = ~sum;
 	}
 	sluice_sum_anew(skb, (__u32)bpf_csum_diff(NULL, 0, (void *)&ip, sizeof(ip), sum));

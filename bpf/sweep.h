@@ -77,6 +77,7 @@ struct sluice_sweep {
 	struct sluice_bpf_control *ctl;
 	struct sluice_bpf_sweep *counts;
 	__u32 first; /* object of this slice */
+	__u32 family;
 	struct sluice_tally tally;
 };
 
@@ -303,7 +304,7 @@ SLUICE_GLOBAL int sluice_sweep_object(__u32 family, __u32 index, struct sluice_t
 /* Some objects at a time: the call and the loop around them are a third of what one costs. */
 #define SLUICE_SWEEP_STRIDE 4
 
-static long sluice_sweep_step4(__u32 i, void *ctx)
+static long sluice_sweep_step(__u32 i, void *ctx)
 {
 	struct sluice_sweep *s = ctx;
 	const struct sluice_bpf_control *ctl = s->ctl;
@@ -312,27 +313,10 @@ static long sluice_sweep_step4(__u32 i, void *ctx)
 #pragma clang loop unroll(full)
 	for (n = 0; n < SLUICE_SWEEP_STRIDE; n++, index++) {
 		__u32 at = index & (SLUICE_BPF_SEGMENT - 1);
-		struct sluice_bpf_conn4 *c = bpf_map_lookup_elem(s->segment, &at);
+		struct sluice_bpf_conn *c = bpf_map_lookup_elem(s->segment, &at);
 
-		if (c && !sluice_sweep_passes(s, &c->c, ctl))
-			sluice_sweep_object(SLUICE_IPV4, index, &s->tally);
-	}
-	return s->tally.burials >= SLUICE_SWEEP_BURIALS;
-}
-
-static long sluice_sweep_step6(__u32 i, void *ctx)
-{
-	struct sluice_sweep *s = ctx;
-	const struct sluice_bpf_control *ctl = s->ctl;
-	__u32 index = s->first + i * SLUICE_SWEEP_STRIDE, n;
-
-#pragma clang loop unroll(full)
-	for (n = 0; n < SLUICE_SWEEP_STRIDE; n++, index++) {
-		__u32 at = index & (SLUICE_BPF_SEGMENT - 1);
-		struct sluice_bpf_conn6 *c = bpf_map_lookup_elem(s->segment, &at);
-
-		if (c && !sluice_sweep_passes(s, &c->c, ctl))
-			sluice_sweep_object(SLUICE_IPV6, index, &s->tally);
+		if (c && !sluice_sweep_passes(s, c, ctl))
+			sluice_sweep_object(s->family, index, &s->tally);
 	}
 	return s->tally.burials >= SLUICE_SWEEP_BURIALS;
 }
@@ -438,15 +422,10 @@ SLUICE_GLOBAL int sluice_sweep_table(__u32 table)
 		n = left;
 	n /= SLUICE_SWEEP_STRIDE; /* all of them are multiples of it */
 	segment = s.first >> SLUICE_BPF_SEGMENT_BITS;
-	if (table & 1) {
-		s.segment = bpf_map_lookup_elem(&conns6, &segment);
-		done = s.segment ? bpf_loop(n, sluice_sweep_step6, &s, 0) * SLUICE_SWEEP_STRIDE :
-				   left;
-	} else {
-		s.segment = bpf_map_lookup_elem(&conns4, &segment);
-		done = s.segment ? bpf_loop(n, sluice_sweep_step4, &s, 0) * SLUICE_SWEEP_STRIDE :
-				   left;
-	}
+	s.family = table & 1 ? SLUICE_IPV6 : SLUICE_IPV4;
+	s.segment = table & 1 ? bpf_map_lookup_elem(&conns6, &segment) :
+				bpf_map_lookup_elem(&conns4, &segment);
+	done = s.segment ? bpf_loop(n, sluice_sweep_step, &s, 0) * SLUICE_SWEEP_STRIDE : left;
 	t->hand = s.first + (done > 0 ? (__u32)done : left);
 	return (plan & SLUICE_SWEEP_HURRY) || s.tally.burials >= SLUICE_SWEEP_BURIALS;
 }
