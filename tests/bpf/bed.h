@@ -229,6 +229,22 @@ static void open_endpoint(uint32_t interface)
 	set_endpoint(interface, SLUICE_BPF_ENDPOINT_PRESENT | SLUICE_BPF_ENDPOINT_OPEN, 0, 0);
 }
 
+/* Of the two pods. */
+#define A4 "10.1.0.1"
+#define B4 "10.1.0.2"
+#define A6 "fd00::a"
+#define B6 "fd00::b"
+
+static void open_pods(void)
+{
+	set_number("addrs", A4, ifindex[IF_A]);
+	set_number("addrs", A6, ifindex[IF_A]);
+	set_number("addrs", B4, ifindex[IF_B]);
+	set_number("addrs", B6, ifindex[IF_B]);
+	open_endpoint(IF_A);
+	open_endpoint(IF_B);
+}
+
 static struct sluice_service_key service_key(const char *address, uint16_t port, uint8_t proto)
 {
 	struct sluice_service_key k = { .port = htons(port), .proto = proto };

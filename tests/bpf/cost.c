@@ -15,10 +15,6 @@
 
 #define PACKETS 4000
 #define FLOWS 40
-#define A4 "10.1.0.1"
-#define B4 "10.1.0.2"
-#define A6 "fd00::a"
-#define B6 "fd00::b"
 
 static const char *generator;
 
@@ -129,12 +125,7 @@ int main(int argc, char **argv)
 	must("ip link set dev pod-a-peer netns cost-a && ip link set dev pod-b-peer netns cost-b");
 	must("ip -n cost-a link set dev pod-a-peer up && ip -n cost-b link set dev pod-b-peer up");
 	bed_load(argv[1], "sluice_pod");
-	set_number("addrs", A4, ifindex[IF_A]);
-	set_number("addrs", A6, ifindex[IF_A]);
-	set_number("addrs", B4, ifindex[IF_B]);
-	set_number("addrs", B6, ifindex[IF_B]);
-	open_endpoint(IF_A);
-	open_endpoint(IF_B);
+	open_pods();
 	set_service("10.96.0.1", 53, IPPROTO_UDP, B4, 5353);
 	set_service("fd00:96::1", 53, IPPROTO_UDP, B6, 5353);
 

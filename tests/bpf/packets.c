@@ -16,10 +16,6 @@
 #include "bed.h"
 #include "ruleset_blob.h"
 
-#define A4 "10.1.0.1"
-#define B4 "10.1.0.2"
-#define A6 "fd00::a"
-#define B6 "fd00::b"
 #define VIP4 "10.96.0.1"
 #define VIP6 "fd00:96::1"
 #define FAR4 "10.2.0.9" /* a pod of another node */
@@ -40,12 +36,7 @@ static void set_up(void)
 {
 	uint8_t family;
 
-	set_number("addrs", A4, ifindex[IF_A]);
-	set_number("addrs", A6, ifindex[IF_A]);
-	set_number("addrs", B4, ifindex[IF_B]);
-	set_number("addrs", B6, ifindex[IF_B]);
-	open_endpoint(IF_A);
-	open_endpoint(IF_B);
+	open_pods();
 	set_service(VIP4, 80, IPPROTO_TCP, B4, 8080);
 	set_service(VIP4, 53, IPPROTO_UDP, B4, 5353);
 	set_service(VIP4, 81, IPPROTO_TCP, B4, 81);

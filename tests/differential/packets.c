@@ -37,6 +37,7 @@
 #include "core/verdict.h"
 #include "ctl/lib/nl.h"
 #include "ctl/lib/nl_object.h"
+#include "ctl/lib/nl_query.h"
 #include "tests/integration/tools/netns.h"
 
 #define MAX_PLACES 16
@@ -72,18 +73,12 @@ static struct {
 } sent[16];
 static unsigned int n_sent;
 
-static int take_stats(struct nlattr **attrs, void *to, struct sluice_err *err)
-{
-	return attrs[SLUICE_A_STATS] ? sluice_nl_parse_stats(attrs[SLUICE_A_STATS], to, err) : 0;
-}
-
 static void stats(struct sluice_nl_stats *s)
 {
 	struct sluice_err err = {};
 
-	if (sluice_nl_call(&nl, sluice_nl_message(&nl, SLUICE_CMD_GET_STATS, 0, &err), take_stats,
-			   s, &err))
-		die("packets: statistics: %s", strerror(err.code));
+	if (sluice_nl_query_stats(&nl, s, &err))
+		die("packets: statistics: %s", sluice_err_msg(&err));
 }
 
 #define FIELDS(X) \
@@ -178,11 +173,27 @@ static void collect(void)
 	}
 }
 
+/* The packet as it comes to a place: from a neighbour, who is nobody. Without a place, from nobody to nobody. */
+static uint32_t make_frame(uint8_t frame[ETH_HLEN + MAX_BYTES], const struct place *place,
+			   int family, const struct packet *p)
+{
+	memset(frame, 0, ETH_HLEN);
+	if (place) {
+		memcpy(frame, place->mac, 6);
+		frame[6] = 2;
+		frame[11] = 0x99;
+	}
+	frame[12] = family == 4 ? 0x08 : 0x86;
+	frame[13] = family == 4 ? 0x00 : 0xdd;
+	memcpy(frame + ETH_HLEN, p->bytes, p->len);
+	return ETH_HLEN + p->len;
+}
+
 /* By the module: sends, and waits until it is counted. */
 static void send_real(struct place *place, int family, const struct packet *p,
 		      struct sluice_nl_stats *before, struct sluice_nl_stats *after)
 {
-	uint8_t frame[ETH_HLEN + MAX_BYTES] = { 0 };
+	uint8_t frame[ETH_HLEN + MAX_BYTES];
 	ssize_t n;
 
 	collect();
@@ -197,13 +208,7 @@ static void send_real(struct place *place, int family, const struct packet *p,
 		n = family == 4 ? sendto(raw4, p->bytes, p->len, 0, (void *)&to4, sizeof(to4)) :
 				  sendto(raw6, p->bytes, p->len, 0, (void *)&to6, sizeof(to6));
 	} else {
-		memcpy(frame, place->mac, 6);
-		frame[6] = 2;
-		frame[11] = 0x99;
-		frame[12] = family == 4 ? 0x08 : 0x86;
-		frame[13] = family == 4 ? 0x00 : 0xdd;
-		memcpy(frame + ETH_HLEN, p->bytes, p->len);
-		n = send(place->fd, frame, ETH_HLEN + p->len, 0);
+		n = send(place->fd, frame, make_frame(frame, place, family, p), 0);
 	}
 	if (n < 0)
 		die("packets: sending %u bytes: %s", p->len, strerror(errno));
@@ -226,61 +231,32 @@ static bool is_pod_program(const struct place *place)
 	return strcmp(place->name, "net");
 }
 
-/* By the programs. Returns what they said. */
-static int send_run(struct place *place, int family, const struct packet *p, struct packet *stack,
-		    struct sluice_nl_stats *before, struct sluice_nl_stats *after)
+/*
+ * By a program, on the packet as it comes to a place, or (place NULL) leaves through ifindex. Returns what it said: a packet
+ * that is redirected, or goes on to a pod, is sent; one that is passed is the stack's.
+ */
+static int run_program(int prog, const struct place *place, uint32_t ifindex, int family,
+		       const struct packet *p, struct packet *stack, struct sluice_nl_stats *before,
+		       struct sluice_nl_stats *after)
 {
-	uint8_t in[ETH_HLEN + MAX_BYTES] = { 0 }, out[ETH_HLEN + 2 * MAX_BYTES];
-	struct __sk_buff ctx = { .ifindex = (uint32_t)place->ifindex }, ctx_out = {};
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = ETH_HLEN + p->len,
-		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
-		    .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
-		    .ctx_size_out = sizeof(ctx_out));
+	uint8_t in[ETH_HLEN + MAX_BYTES], out[ETH_HLEN + 2 * MAX_BYTES];
+	struct __sk_buff ctx = { .ifindex = ifindex, .ingress_ifindex = place ? ifindex : 0 };
+	struct __sk_buff ctx_out = {};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in,
+		    .data_size_in = make_frame(in, place, family, p), .data_out = out,
+		    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx),
+		    .ctx_out = &ctx_out, .ctx_size_out = sizeof(ctx_out));
 
-	memcpy(in, place->mac, 6);
-	in[6] = 2;
-	in[11] = 0x99;
-	in[12] = family == 4 ? 0x08 : 0x86;
-	in[13] = family == 4 ? 0x00 : 0xdd;
-	memcpy(in + ETH_HLEN, p->bytes, p->len);
-	ctx.ingress_ifindex = ctx.ifindex;
 	n_sent = 0;
 	stats(before);
-	if (bpf_prog_test_run_opts(is_pod_program(place) ? prog_pod : prog_uplink, &opts))
+	if (bpf_prog_test_run_opts(prog, &opts))
 		die("packets: BPF_PROG_RUN of %u bytes: %s", p->len, strerror(errno));
 	stats(after);
-	stack->len = 0;
 	marked = ctx_out.mark & SLUICE_BPF_MARK;
-	if (opts.retval == TC_ACT_REDIRECT)
+	stack->len = 0;
+	if (opts.retval == TC_ACT_REDIRECT || (opts.retval == TC_ACT_OK && !place))
 		keep("?", out + ETH_HLEN, opts.data_size_out - ETH_HLEN);
 	if (opts.retval == TC_ACT_OK) {
-		stack->len = opts.data_size_out - ETH_HLEN;
-		memcpy(stack->bytes, out + ETH_HLEN, stack->len);
-	}
-	return (int)opts.retval;
-}
-
-/* The node's own: routed by its address, met by the program on its way out to the pod. */
-static int send_to_pod(int ifindex, int family, const struct packet *p, struct packet *stack,
-		       struct sluice_nl_stats *before, struct sluice_nl_stats *after)
-{
-	uint8_t in[ETH_HLEN + MAX_BYTES] = { 0 }, out[ETH_HLEN + 2 * MAX_BYTES];
-	struct __sk_buff ctx = { .ifindex = (uint32_t)ifindex };
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = ETH_HLEN + p->len,
-		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
-		    .ctx_size_in = sizeof(ctx));
-
-	in[12] = family == 4 ? 0x08 : 0x86;
-	in[13] = family == 4 ? 0x00 : 0xdd;
-	memcpy(in + ETH_HLEN, p->bytes, p->len);
-	n_sent = 0;
-	stats(before);
-	if (bpf_prog_test_run_opts(prog_to_pod, &opts))
-		die("packets: BPF_PROG_RUN of %u bytes: %s", p->len, strerror(errno));
-	stats(after);
-	stack->len = 0;
-	if (opts.retval == TC_ACT_OK) { /* it goes on its way, to the pod */
-		keep("?", out + ETH_HLEN, opts.data_size_out - ETH_HLEN);
 		stack->len = opts.data_size_out - ETH_HLEN;
 		memcpy(stack->bytes, out + ETH_HLEN, stack->len);
 	}
@@ -419,9 +395,11 @@ static void one(struct place *place, int to_pod, int family, const struct packet
 	if (!pins)
 		send_real(place, family, p, &before, &after);
 	else if (place)
-		was = send_run(place, family, p, &stack, &before, &after);
-	else
-		was = send_to_pod(to_pod, family, p, &stack, &before, &after);
+		was = run_program(is_pod_program(place) ? prog_pod : prog_uplink, place,
+				  (uint32_t)place->ifindex, family, p, &stack, &before, &after);
+	else /* the node's own: met on its way out to the pod */
+		was = run_program(prog_to_pod, NULL, (uint32_t)to_pod, family, p, &stack, &before,
+				  &after);
 	ret = parse(p, family, &pkt);
 	memset(&window, 0, sizeof(window));
 	printf("{\"parse\":\"%s\",\"window\":\"%s\",", parse_name(ret),

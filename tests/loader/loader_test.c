@@ -1459,22 +1459,28 @@ static void test_attach(void)
 }
 
 /* Many at once are attached in haste, and well when there is time. */
+static void set_all_endpoints(struct pair *p)
+{
+	char ip[32];
+
+	begin(p);
+	for (int i = 0; i < PODS; i++) {
+		snprintf(ip, sizeof(ip), "10.1.0.%d", i + 1);
+		set_endpoint(p, i, ip, 0, 0, true);
+	}
+	commit(p, true);
+}
+
 static void test_haste(void)
 {
 	struct pair p;
 	const struct sluice_bpf *b;
 	unsigned int quick = 0;
-	char ip[32];
 
 	remove_all();
 	p = open_pair(&pass);
 	b = object_of(&p);
-	begin(&p);
-	for (int i = 0; i < PODS; i++) {
-		snprintf(ip, sizeof(ip), "10.1.0.%d", i + 1);
-		set_endpoint(&p, i, ip, 0, 0, true);
-	}
-	commit(&p, true);
+	set_all_endpoints(&p);
 	ok_checks("many endpoints come at once");
 	for (int i = 0; i < PODS; i++) {
 		quick += sluice_bpf_is_quick(b, pods[i]);
@@ -1485,12 +1491,7 @@ static void test_haste(void)
 	close_pair(&p);
 	p = open_pair(&drop);
 	b = object_of(&p);
-	begin(&p);
-	for (int i = 0; i < PODS; i++) {
-		snprintf(ip, sizeof(ip), "10.1.0.%d", i + 1);
-		set_endpoint(&p, i, ip, 0, 0, true);
-	}
-	commit(&p, true);
+	set_all_endpoints(&p);
 	for (int i = 0; i < PODS; i++)
 		check(!sluice_dataplane_bpf_tick(p.dp[1], NULL), "tick");
 	for (int i = 0; i < PODS; i++) {
