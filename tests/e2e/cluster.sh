@@ -22,11 +22,11 @@ STATE=/run/e2e # a tmpfs of the run's own
 LOGS=$TOP/build/log/e2e
 NODES=(1 2)
 CLUSTER_CIDR=10.1.0.0/16
-SERVICE_CIDR=10.96.0.0/12
 DNS=10.96.0.10
-API=10.0.0.1:6443
+API=10.0.0.1
 DATAPLANE=${DATAPLANE:-bpf}
-export KUBECONFIG=$STATE/kubeconfig
+PLANE=$STATE/plane # of tests/kube/control_plane.py
+export KUBECONFIG=$PLANE/kubeconfig
 
 ### Cgroups ##################################################################################
 
@@ -139,28 +139,14 @@ network_up() {
 }
 
 control_plane_up() {
-	openssl genrsa -out $STATE/sa.key 2048 2>/dev/null
-	echo 'admin,admin,1,system:masters' >$STATE/tokens
-	cat >"$KUBECONFIG" <<-END
-		apiVersion: v1
-		kind: Config
-		clusters: [{name: k, cluster: {server: "https://$API", certificate-authority: $STATE/certs/apiserver.crt}}]
-		users: [{name: u, user: {token: admin}}]
-		contexts: [{name: c, context: {cluster: k, user: u}}]
-		current-context: c
-	END
-	start 1 etcd "$DIR/etcd" --data-dir $STATE/etcd --unsafe-no-fsync --listen-peer-urls http://127.0.0.1:2380 \
-		--listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379
-	start 1 kube-apiserver "$DIR/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --bind-address="${API%:*}" \
-		--advertise-address="${API%:*}" --secure-port="${API#*:}" --cert-dir=$STATE/certs \
-		--service-account-issuer=sluice-e2e --service-account-key-file=$STATE/sa.key \
-		--service-account-signing-key-file=$STATE/sa.key --service-cluster-ip-range=$SERVICE_CIDR \
-		--token-auth-file=$STATE/tokens --authorization-mode=RBAC --disable-admission-plugins=ServiceAccount \
-		--kubelet-preferred-address-types=InternalIP --endpoint-reconciler-type=none \
-		--enable-priority-and-fairness=false
-	wait_for 120 kubectl get --raw /readyz
+	local name
+	mkdir $PLANE
+	for name in etcd kube-apiserver; do # what they say stays
+		ln -s "$LOGS/node-1.$name" "$PLANE/$name.log"
+	done
+	on 1 "$TOP/tests/kube/control_plane.py" start $PLANE --address "$API" --bin "$DIR" >/dev/null
 	start 1 kube-controller-manager "$DIR/kube-controller-manager" --kubeconfig="$KUBECONFIG" \
-		--service-account-private-key-file=$STATE/sa.key --root-ca-file=$STATE/certs/apiserver.crt \
+		--service-account-private-key-file=$PLANE/accounts.key --root-ca-file=$PLANE/ca.crt \
 		--allocate-node-cidrs --cluster-cidr=$CLUSTER_CIDR --leader-elect=false
 	start 1 kube-scheduler "$DIR/kube-scheduler" --kubeconfig="$KUBECONFIG" --leader-elect=false
 	dns_up
@@ -170,10 +156,10 @@ control_plane_up() {
 dns_up() {
 	cat >$STATE/Corefile <<-END
 		.:53 {
-			bind ${API%:*}
+			bind $API
 			errors
 			kubernetes cluster.local in-addr.arpa ip6.arpa {
-				kubeconfig $KUBECONFIG c
+				kubeconfig $KUBECONFIG
 			}
 			cache 5
 		}
@@ -192,7 +178,7 @@ dns_up() {
 		metadata: {name: kube-dns, namespace: kube-system, labels: {kubernetes.io/service-name: kube-dns}}
 		addressType: IPv4
 		ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
-		endpoints: [{addresses: ["${API%:*}"], conditions: {ready: true}}]
+		endpoints: [{addresses: ["$API"], conditions: {ready: true}}]
 	END
 }
 
