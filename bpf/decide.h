@@ -249,8 +249,9 @@ SLUICE_GLOBAL int sluice_question(struct sluice_ctx *x)
 		side[i] = SLUICE_ONCE(c->side[i]);
 		if (side[i] >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_POD)
 			side[i] &= SLUICE_BPF_SIDE_IFINDEX;
-		else if (side[i] >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_STACK)
-			side[i] = pod; /* one that reaches another through the stack */
+		else if (side[i] >> SLUICE_BPF_SIDE_SHIFT == SLUICE_BPF_SIDE_STACK &&
+			 SLUICE_ONCE(c->bits) & SLUICE_BPF_VIA_STACK)
+			side[i] = pod;
 		else if (pod)
 			return SLUICE_STEP_FIRST;
 		else

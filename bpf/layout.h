@@ -306,6 +306,8 @@ struct sluice_bpf_key6 {
 #define SLUICE_BPF_REMAPPED 0x40 /* its source port was changed */
 #define SLUICE_BPF_NAT 0x80 /* the two keys are not each other's inverse */
 #define SLUICE_BPF_SELF 0x100 /* a pod that reached itself through a service */
+#define SLUICE_BPF_VIA_STACK \
+	0x200 /* others translate it, or may: the stack must see both directions */
 
 /* conn.side: where packets towards that side go. kind << 30 | ifindex. */
 #define SLUICE_BPF_SIDE_UNKNOWN 0U

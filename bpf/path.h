@@ -250,9 +250,11 @@ SLUICE_GLOBAL int sluice_open(struct sluice_ctx *x)
 	     (x->from == SLUICE_FROM_OUTSIDE && !x->dst_ifindex && !x->dst_node)))
 		if (!sluice_masquerade(ctl, x))
 			return sluice_drop(SLUICE_REASON_NO_ROUTE);
-	if (x->egress) /* whoever translated it on its way through the stack must see the answer */
+	if (x->egress) { /* whoever translated it on its way through the stack must see the answer */
 		side0 = sluice_side_of(SLUICE_BPF_SIDE_STACK, 0);
-	else if (x->from == SLUICE_FROM_POD)
+		if (x->from != SLUICE_FROM_NODE)
+			x->bits |= SLUICE_BPF_VIA_STACK;
+	} else if (x->from == SLUICE_FROM_POD)
 		side0 = sluice_side_of(SLUICE_BPF_SIDE_POD, x->ifindex);
 	if (x->dst_ifindex)
 		side1 = sluice_side_of(SLUICE_BPF_SIDE_POD, x->dst_ifindex);

@@ -703,6 +703,8 @@ void sluice_conn_view(const struct sluice_conn *c, struct sluice_conn_view *v)
 		v->flags |= SLUICE_CONN_NODE;
 	if (bits & BIT(SLUICE_CONN_BIT_REMAPPED))
 		v->flags |= SLUICE_CONN_PORT_REMAPPED;
+	if (bits & BIT(SLUICE_CONN_BIT_VIA_STACK))
+		v->flags |= SLUICE_CONN_VIA_STACK;
 	timeout = sluice_state_timeout(v->state);
 	silent = (now - READ_ONCE(c->last_seen)) / HZ;
 	v->timeout = silent < timeout ? timeout - silent : 0;
@@ -807,6 +809,8 @@ int sluice_conns_restore(struct sluice_net *sn, const struct sluice_conn_view *v
 		in.bits |= BIT(SLUICE_CONN_BIT_NODE);
 	if (v->flags & SLUICE_CONN_PORT_REMAPPED)
 		in.bits |= BIT(SLUICE_CONN_BIT_REMAPPED);
+	if (v->flags & SLUICE_CONN_VIA_STACK)
+		in.bits |= BIT(SLUICE_CONN_BIT_VIA_STACK);
 
 	local_bh_disable();
 	rcu_read_lock();

@@ -115,6 +115,7 @@ enum {
 	SLUICE_CONN_BIT_REMAPPED, /* its source port was changed */
 	SLUICE_CONN_BIT_NAT, /* the two entries are not each other's inverse */
 	SLUICE_CONN_BIT_SELF, /* a pod that reached itself through a service */
+	SLUICE_CONN_BIT_VIA_STACK, /* others translate its original direction: the stack must see both */
 };
 
 /*

@@ -138,6 +138,47 @@ static unsigned int local_out(struct sluice_net *sn, struct sk_buff *skb,
 	return run(&x);
 }
 
+/*
+ * On its way to a pod, and netfilter has given it that destination: policy has not been asked about it. (What we
+ * handled is untracked, so nobody has translated it.) Answers on their way back to a pod that asked so come
+ * by here, too.
+ */
+static unsigned int post_routing(struct sluice_net *sn, struct sk_buff *skb,
+				 const struct nf_hook_state *state, u8 family)
+{
+	enum ip_conntrack_info info;
+	const struct nf_conn *ct = nf_ct_get(skb, &info);
+	struct sluice_device *out;
+	struct sluice_ctx x;
+
+	if (likely(!ct || !(READ_ONCE(ct->status) & IPS_DST_NAT)))
+		return NF_ACCEPT;
+	out = sluice_device_find(sn, state->out);
+	if (!out || out->uplink)
+		return NF_ACCEPT;
+	x.dev = state->in ? sluice_device_find(sn, state->in) : NULL;
+	x.known.plain = false;
+	x.family = family;
+	x.sn = sn;
+	x.skb = skb;
+	x.state = state;
+	x.from = skb->skb_iif ? SLUICE_FROM_OUTSIDE : SLUICE_FROM_NODE;
+	x.at = SLUICE_AT_POST_ROUTING;
+	return run(&x);
+}
+
+static unsigned int post_routing4(void *priv, struct sk_buff *skb,
+				  const struct nf_hook_state *state)
+{
+	return post_routing(priv, skb, state, SLUICE_IPV4);
+}
+
+static unsigned int post_routing6(void *priv, struct sk_buff *skb,
+				  const struct nf_hook_state *state)
+{
+	return post_routing(priv, skb, state, SLUICE_IPV6);
+}
+
 static unsigned int local_out4(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	return local_out(priv, skb, state, SLUICE_IPV4);
@@ -178,6 +219,18 @@ static const struct nf_hook_ops templates[] = {
 		.pf = NFPROTO_IPV6,
 		.hooknum = NF_INET_LOCAL_OUT,
 		.priority = SLUICE_HOOK_PRIORITY,
+	},
+	{
+		.hook = post_routing4,
+		.pf = NFPROTO_IPV4,
+		.hooknum = NF_INET_POST_ROUTING,
+		.priority = NF_IP_PRI_NAT_SRC + 1,
+	},
+	{
+		.hook = post_routing6,
+		.pf = NFPROTO_IPV6,
+		.hooknum = NF_INET_POST_ROUTING,
+		.priority = NF_IP6_PRI_NAT_SRC + 1,
 	},
 };
 

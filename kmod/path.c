@@ -291,8 +291,10 @@ static enum sluice_verdict rejudge(struct sluice_ctx *x, struct sluice_conn *c)
 		unsigned long side = READ_ONCE(c->side[i]);
 
 		if ((side & SLUICE_SIDE_MASK) != SLUICE_SIDE_POD) {
-			if (sluice_endpoint_find_addr(sn, rev, i ? &reply.src : &orig.src,
-						      orig.family))
+			ep[i] = sluice_endpoint_find_addr(sn, rev, i ? &reply.src : &orig.src,
+							  orig.family);
+			if (ep[i] && !(side == SLUICE_SIDE_STACK &&
+				       test_bit(SLUICE_CONN_BIT_VIA_STACK, &c->bits)))
 				return SLUICE_VERDICT_NONE;
 			continue;
 		}
@@ -331,6 +333,27 @@ static void route_by_sender(struct sluice_ctx *x)
 				     x->skb->dev);
 }
 
+/*
+ * The stack carries it on, tracked where others may translate it: netfilter's DNAT in front of a pod, as the plugin
+ * portmap makes it for host ports, asks nf_conntrack, and must see both directions.
+ *
+ * Worked example: pod A asks node:8000, which leads to pod B:8080. A -> node:8000 is for the node by all that we know:
+ * judged so at A's interface and tracked. Netfilter makes it A -> B:8080, which is judged at POST_ROUTING; its connection's
+ * originator is the stack, wherever A is. B:8080 -> A therefore goes to the stack, becomes node:8000 -> A there, and meets
+ * the first connection on its way to A, at POST_ROUTING again.
+ */
+static enum sluice_act to_stack(struct sluice_ctx *x, const struct sluice_conn *c)
+{
+	unsigned long bits = READ_ONCE(c->bits);
+
+	sluice_count(x->sn, stack);
+	if (bits & BIT(SLUICE_CONN_BIT_VIA_STACK))
+		return SLUICE_ACT_STACK;
+	if ((bits & BIT(SLUICE_CONN_BIT_NODE)) && !(bits & BIT(SLUICE_CONN_BIT_NAT)))
+		return SLUICE_ACT_STACK;
+	return SLUICE_ACT_HANDLED;
+}
+
 enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 side,
 			      const struct sluice_tuple *to, bool dst_changed)
 {
@@ -352,8 +375,7 @@ enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 si
 		}
 		if (x->at == SLUICE_AT_PRE_ROUTING)
 			route_by_sender(x);
-		sluice_count(x->sn, stack);
-		return SLUICE_ACT_HANDLED;
+		return to_stack(x, c);
 	}
 
 	value = READ_ONCE(c->side[side]);
@@ -373,8 +395,7 @@ enum sluice_act sluice_output(struct sluice_ctx *x, struct sluice_conn *c, u8 si
 	}
 	}
 	route_by_sender(x);
-	sluice_count(x->sn, stack);
-	return SLUICE_ACT_HANDLED;
+	return to_stack(x, c);
 }
 
 /* A packet of a connection that may pass: count, translate, hand on. */
@@ -443,7 +464,9 @@ static enum sluice_act known(struct sluice_ctx *x, struct sluice_conn *c, u8 dir
 	}
 
 	/* The tuple is right, but does it come from where that side is? */
-	if (x->from == SLUICE_FROM_POD) {
+	if (unlikely(x->at == SLUICE_AT_POST_ROUTING)) {
+		/* It came from where it came from, and has been translated since. */
+	} else if (x->from == SLUICE_FROM_POD) {
 		if (unlikely(side != ((unsigned long)x->dev | SLUICE_SIDE_POD)))
 			return sluice_drop(x, SLUICE_REASON_SPOOFED_SOURCE);
 	} else if (unlikely((side & SLUICE_SIDE_MASK) == SLUICE_SIDE_POD)) {
@@ -500,6 +523,17 @@ static void remember_denied(struct sluice_ctx *x, const struct sluice_decision *
 		send_event(x, c, SLUICE_EVENT_DENIED);
 }
 
+/* A packet that others have translated: is it still from the pod that sent it? */
+static bool is_from_pod(const struct sluice_ctx *x)
+{
+	const struct sluice_endpoint *ep;
+
+	if (!x->dev || x->dev->uplink)
+		return false;
+	ep = sluice_device_endpoint(x->dev, sluice_revision(x->sn));
+	return ep && endpoint_has_addr(ep, &x->pkt.tuple.src, x->family);
+}
+
 static enum sluice_act first(struct sluice_ctx *x)
 {
 	struct sluice_query q = {
@@ -519,6 +553,8 @@ static enum sluice_act first(struct sluice_ctx *x)
 	bool raced;
 	u8 dir;
 
+	if (unlikely(x->at == SLUICE_AT_POST_ROUTING) && is_from_pod(x))
+		q.from = x->from = SLUICE_FROM_POD;
 	sluice_decide(x->sn, &q, &d);
 	if (d.foreign) {
 		sluice_count(x->sn, foreign);
@@ -570,7 +606,10 @@ static enum sluice_act first(struct sluice_ctx *x)
 	if (d.service && (d.self || (x->from == SLUICE_FROM_OUTSIDE && !d.dst_ep && !d.dst_node)))
 		if (!masquerade_addr(x, &d.reply.src, &in.reply.dst))
 			return sluice_drop(x, SLUICE_REASON_NO_ROUTE);
-	if (x->from == SLUICE_FROM_POD)
+	if (x->at == SLUICE_AT_POST_ROUTING) {
+		in.bits |= BIT(SLUICE_CONN_BIT_VIA_STACK);
+		in.side[in.dir] = SLUICE_SIDE_STACK;
+	} else if (x->from == SLUICE_FROM_POD)
 		in.side[in.dir] = pod_side(x->dev);
 	else if (x->from == SLUICE_FROM_NODE)
 		in.side[in.dir] = SLUICE_SIDE_STACK;
@@ -701,6 +740,8 @@ void sluice_restore_sides(struct sluice_net *sn, const struct sluice_conn_view *
 		else if (addr_is_node(sluice_net_of(sn), addr[i], v->original.family))
 			in->side[i] = SLUICE_SIDE_STACK;
 	}
+	if (v->flags & SLUICE_CONN_VIA_STACK)
+		in->side[0] = SLUICE_SIDE_STACK;
 	if (ep[0] && ep[0] == ep[1])
 		in->bits |= BIT(SLUICE_CONN_BIT_SELF);
 	if (v->flags & SLUICE_CONN_SERVICE) {

@@ -20,7 +20,7 @@ struct sluice_endpoint;
 struct sluice_service;
 
 enum sluice_act {
-	SLUICE_ACT_STACK, /* not ours: the stack has it untouched */
+	SLUICE_ACT_STACK, /* the stack has it as it is: not ours, or for the node, where others may translate it */
 	SLUICE_ACT_HANDLED, /* judged and translated: the stack carries it on, untracked */
 	SLUICE_ACT_STOLEN, /* delivered, or freed with its reason counted */
 	SLUICE_ACT_ERROR, /* rerouting failed with x->error: the stack's own senders want to know */
@@ -38,6 +38,7 @@ enum sluice_hook {
 	SLUICE_AT_INGRESS, /* netdev ingress: may deliver directly */
 	SLUICE_AT_PRE_ROUTING, /* a fragment, or from an interface that is not ours */
 	SLUICE_AT_LOCAL_OUT,
+	SLUICE_AT_POST_ROUTING, /* on its way to a pod, which it was not when we met it before */
 };
 
 /*
@@ -55,7 +56,7 @@ struct sluice_ctx {
 	struct sluice_net *sn;
 	struct sk_buff *skb;
 	struct sluice_device *dev; /* FROM_POD: the pod's; else NULL or the uplink's */
-	const struct nf_hook_state *state; /* AT_PRE_ROUTING and AT_LOCAL_OUT */
+	const struct nf_hook_state *state; /* everywhere but AT_INGRESS */
 	int error;
 	struct sluice_known known; /* AT_INGRESS: what the fast way found */
 	u8 family;

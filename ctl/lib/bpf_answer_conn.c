@@ -29,7 +29,8 @@ void sluice_bpf_conn_view(const struct sluice_bpf_conn *c, const struct sluice_t
 		.flags = (c->bits & SLUICE_BPF_SERVICE ? SLUICE_CONN_SERVICE : 0) |
 			 (c->bits & SLUICE_BPF_DENIED ? SLUICE_CONN_DENIED : 0) |
 			 (c->bits & SLUICE_BPF_NODE ? SLUICE_CONN_NODE : 0) |
-			 (c->bits & SLUICE_BPF_REMAPPED ? SLUICE_CONN_PORT_REMAPPED : 0),
+			 (c->bits & SLUICE_BPF_REMAPPED ? SLUICE_CONN_PORT_REMAPPED : 0) |
+			 (c->bits & SLUICE_BPF_VIA_STACK ? SLUICE_CONN_VIA_STACK : 0),
 		.timeout = silent < timeout ? timeout - (uint32_t)silent : 0,
 		.age = (uint32_t)sluice_bpf_tick_seconds(now - c->created),
 		.rule = { c->rule[0], c->rule[1] },
@@ -114,7 +115,7 @@ static int check_ranges(struct sluice_bpf_request *r, const struct nlattr *nest)
 		[SLUICE_CONN_A_STAGED_VERDICT] = SLUICE_VERDICT_COUNT - 1,
 	};
 	const uint32_t flags = SLUICE_CONN_SERVICE | SLUICE_CONN_DENIED | SLUICE_CONN_NODE |
-			       SLUICE_CONN_PORT_REMAPPED;
+			       SLUICE_CONN_PORT_REMAPPED | SLUICE_CONN_VIA_STACK;
 	struct nlattr *attr;
 	int left;
 
@@ -325,11 +326,15 @@ static int restore_conn(struct sluice_bpf_request *r, struct restoring *s,
 		c.bits |= SLUICE_BPF_NODE;
 	if (o->flags & SLUICE_CONN_PORT_REMAPPED)
 		c.bits |= SLUICE_BPF_REMAPPED;
+	if (o->flags & SLUICE_CONN_VIA_STACK)
+		c.bits |= SLUICE_BPF_VIA_STACK;
 	for (int i = 0; i < 2; i++) {
 		ret = restore_side(r, s, &tuple[i].src, tuple[i].family, &c.side[i]);
 		if (ret)
 			return ret;
 	}
+	if (o->flags & SLUICE_CONN_VIA_STACK)
+		c.side[0] = SLUICE_BPF_SIDE_STACK << SLUICE_BPF_SIDE_SHIFT;
 	if (is_pod(c.side[0]) && c.side[0] == c.side[1])
 		c.bits |= SLUICE_BPF_SELF;
 	ret = restore_service(r, o, &c);

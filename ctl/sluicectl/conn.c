@@ -12,11 +12,12 @@
 static const char *const directions[2] = { "original", "reply" };
 
 /* X(flag, word) */
-#define FLAGS(X)                          \
-	X(SLUICE_CONN_SERVICE, "service") \
-	X(SLUICE_CONN_DENIED, "denied")   \
-	X(SLUICE_CONN_NODE, "node")       \
-	X(SLUICE_CONN_PORT_REMAPPED, "port-remapped")
+#define FLAGS(X)                                      \
+	X(SLUICE_CONN_SERVICE, "service")             \
+	X(SLUICE_CONN_DENIED, "denied")               \
+	X(SLUICE_CONN_NODE, "node")                   \
+	X(SLUICE_CONN_PORT_REMAPPED, "port-remapped") \
+	X(SLUICE_CONN_VIA_STACK, "via-stack")
 
 static const struct {
 	uint32_t flag;
