@@ -14,6 +14,7 @@
 #define WATCH_SHORT 1000
 /* A watch that lived so long shows that the server does. */
 #define WATCH_HEALTHY 5000
+#define N_EXCHANGES (sizeof((struct kube_reflector *)0)->exchanges / sizeof(struct kube_exchange))
 #define MAX_REFUSALS 1000 /* that are remembered; more are counted alone */
 
 const struct kube_timing kube_timing = {
@@ -53,13 +54,22 @@ static void set_well(struct kube_reflector *r)
 
 /* ---- ending and trying again ---- */
 
-static void end_call(struct kube_reflector *r)
+static void end_exchange(struct kube_exchange *x)
 {
-	if (r->call)
-		kube_client_cancel(r->call);
-	r->call = NULL;
-	kube_stream_free(r->stream);
-	r->stream = NULL;
+	kube_stream_free(x->stream);
+	x->stream = NULL;
+}
+
+static void end_calls(struct kube_reflector *r)
+{
+	for (size_t i = 0; i < N_EXCHANGES; i++) {
+		struct kube_exchange *x = &r->exchanges[i];
+
+		if (x->call)
+			kube_client_cancel(x->call);
+		x->call = NULL;
+		end_exchange(x);
+	}
 	loop_disarm(r->loop, &r->silence);
 }
 
@@ -68,6 +78,7 @@ static void end_list(struct kube_reflector *r)
 	sluice_map_clear(&r->seen, NULL);
 	set_text(&r->list_version, NULL);
 	set_text(&r->next, NULL);
+	r->continued = false;
 	r->sweeping = r->unnamed = false;
 	r->n_listed = 0;
 	r->landmarks = 0;
@@ -78,7 +89,7 @@ static void fail(struct kube_reflector *r, const char *why, int64_t retry_after)
 {
 	int64_t delay;
 
-	end_call(r);
+	end_calls(r);
 	end_list(r);
 	r->phase = KUBE_WAITING;
 	r->errors++;
@@ -557,39 +568,69 @@ static const struct kube_stream_ops watch_ops = {
 	.refused = on_refused_event,
 };
 
+static void list_piece(struct kube_reflector *r, struct kube_exchange *x);
+
+static struct kube_exchange *free_exchange(struct kube_reflector *r)
+{
+	for (size_t i = 0; i < N_EXCHANGES; i++)
+		if (!r->exchanges[i].stream)
+			return &r->exchanges[i];
+	return NULL;
+}
+
+/* The next piece of a list, if there is one, and not too many are under way. */
+static void ask_ahead(struct kube_reflector *r)
+{
+	struct kube_exchange *x = r->next ? free_exchange(r) : NULL;
+
+	if (x)
+		list_piece(r, x);
+}
+
 static void on_data(void *ctx, const char *data, size_t len)
 {
-	struct kube_reflector *r = ctx;
+	struct kube_exchange *x = ctx;
+	struct kube_reflector *r = x->reflector;
 	SLUICE_ERR(err);
 
 	if (r->phase == KUBE_WATCHING)
 		set_well(r); /* it listens to us, if it says nothing for long */
-	if (kube_stream_feed(r->stream, data, len, &err)) {
+	if (kube_stream_feed(x->stream, data, len, &err)) {
 		fail(r, sluice_err_msg(&err), 0);
 		return;
 	}
 	arm_silence(r);
+	ask_ahead(r);
 }
 
-static void on_list_done(struct kube_reflector *r)
+static void on_list_done(struct kube_exchange *x)
 {
+	struct kube_reflector *r = x->reflector;
 	SLUICE_ERR(err);
 
-	if (kube_stream_end(r->stream, &err) ||
-	    (!r->next && finish_list(r, r->list_version, &err))) {
+	if (kube_stream_end(x->stream, &err)) {
 		fail(r, sluice_err_msg(&err), 0);
 		return;
 	}
-	end_call(r);
+	end_exchange(x);
+	ask_ahead(r);
+	if (r->exchanges[0].stream || r->exchanges[1].stream)
+		return;
+	if (finish_list(r, r->list_version, &err)) {
+		fail(r, sluice_err_msg(&err), 0);
+		return;
+	}
+	end_calls(r);
 	step(r);
 }
 
-static void on_watch_done(struct kube_reflector *r)
+static void on_watch_done(struct kube_exchange *x)
 {
+	struct kube_reflector *r = x->reflector;
 	int64_t lived = loop_now() - r->began;
 	SLUICE_ERR(err);
 
-	if (kube_stream_end(r->stream, &err)) {
+	if (kube_stream_end(x->stream, &err)) {
 		fail(r, sluice_err_msg(&err), 0);
 	} else if (r->phase == KUBE_LISTING) {
 		fail(r, "the watch ended before its initial events did", 0);
@@ -598,7 +639,7 @@ static void on_watch_done(struct kube_reflector *r)
 	} else {
 		if (lived > WATCH_HEALTHY)
 			r->backoff = 0;
-		end_call(r);
+		end_calls(r);
 		step(r);
 	}
 }
@@ -612,7 +653,7 @@ static void on_failure(struct kube_reflector *r, const struct kube_answer *answe
 	if (streamed && (answer->status == 400 || answer->status == 422)) {
 		r->list_form = KUBE_LIST_WHOLE;
 		why = "the API server does not stream lists";
-	} else if (answer->status == 410 && r->next) {
+	} else if (answer->status == 410 && r->continued) {
 		r->list_form = KUBE_LIST_STREAMED;
 		why = "the list has expired between two of its pieces";
 	} else if (answer->status == 410) {
@@ -620,7 +661,7 @@ static void on_failure(struct kube_reflector *r, const struct kube_answer *answe
 	}
 	if (why) {
 		note(r, KUBE_INFO, why, answer->error);
-		end_call(r);
+		end_calls(r);
 		end_list(r);
 		step(r);
 		return;
@@ -632,20 +673,21 @@ static void on_failure(struct kube_reflector *r, const struct kube_answer *answe
 
 static void on_done(void *ctx, const struct kube_answer *answer)
 {
-	struct kube_reflector *r = ctx;
+	struct kube_exchange *x = ctx;
+	struct kube_reflector *r = x->reflector;
 
-	r->call = NULL;
+	x->call = NULL;
 	if (!kube_answer_ok(answer))
 		on_failure(r, answer);
 	else if (r->phase == KUBE_LISTING && r->list_form != KUBE_LIST_STREAMED)
-		on_list_done(r);
+		on_list_done(x);
 	else
-		on_watch_done(r);
+		on_watch_done(x);
 }
 
 /* query: to be freed here. */
-static void request(struct kube_reflector *r, enum kube_stream_form form, char *query,
-		    int64_t timeout)
+static void request(struct kube_reflector *r, struct kube_exchange *x, enum kube_stream_form form,
+		    char *query, int64_t timeout)
 {
 	char *path;
 
@@ -653,13 +695,13 @@ static void request(struct kube_reflector *r, enum kube_stream_form form, char *
 		sluice_alloc_check(NULL);
 	r->n_events = 0;
 	r->began = r->heard = loop_now();
-	r->stream = kube_stream_new(form, kube_fields(r->kind),
+	x->stream = kube_stream_new(form, kube_fields(r->kind),
 				    form == KUBE_LIST ? &list_ops : &watch_ops, r);
-	r->call = kube_client_request(r->client, &(struct kube_request){ .path = path,
+	x->call = kube_client_request(r->client, &(struct kube_request){ .path = path,
 									 .timeout = timeout,
 									 .data = on_data,
 									 .done = on_done,
-									 .ctx = r });
+									 .ctx = x });
 	arm_silence(r);
 	free(path);
 	free(query);
@@ -679,10 +721,10 @@ static void watch(struct kube_reflector *r)
 	    0)
 		sluice_alloc_check(NULL);
 	free(version);
-	request(r, KUBE_WATCH, query, ms + WATCH_GRACE);
+	request(r, &r->exchanges[0], KUBE_WATCH, query, ms + WATCH_GRACE);
 }
 
-static void list_piece(struct kube_reflector *r)
+static void list_piece(struct kube_reflector *r, struct kube_exchange *x)
 {
 	char *token = kube_escape(r->next ?: ""), *query;
 
@@ -691,8 +733,10 @@ static void list_piece(struct kube_reflector *r)
 		     *token ? "&continue=" : "", token) < 0)
 		sluice_alloc_check(NULL);
 	free(token);
+	r->continued = r->next;
+	set_text(&r->next, NULL);
 	/* However long it takes, while it makes progress. */
-	request(r, KUBE_LIST, query, 10 * 60000);
+	request(r, x, KUBE_LIST, query, 10 * 60000);
 }
 
 /* Nothing is under way: goes on. */
@@ -704,16 +748,12 @@ static void step(struct kube_reflector *r)
 		return;
 	}
 	r->phase = KUBE_LISTING;
-	if (r->next) {
-		list_piece(r);
-		return;
-	}
 	r->lists++;
 	r->sweeping = sluice_model_count(r->model, r->kind) || r->refusals.n;
 	if (r->list_form == KUBE_LIST_STREAMED)
 		watch(r);
 	else
-		list_piece(r);
+		list_piece(r, &r->exchanges[0]);
 }
 
 /* ---- life ---- */
@@ -751,6 +791,8 @@ void kube_reflector_init(struct kube_reflector *r, enum sluice_kind kind, struct
 				      .timing = timing ?: &kube_timing,
 				      .ops = ops,
 				      .ctx = ctx };
+	for (size_t i = 0; i < N_EXCHANGES; i++)
+		r->exchanges[i].reflector = r;
 	r->retry.expired = on_retry;
 	r->silence.expired = on_silence;
 	if (asprintf(&r->path, "/%s/%s/%s?%s", strchr(api, '/') ? "apis" : "api", api,
@@ -765,7 +807,7 @@ void kube_reflector_start(struct kube_reflector *r)
 
 void kube_reflector_exit(struct kube_reflector *r)
 {
-	end_call(r);
+	end_calls(r);
 	end_list(r);
 	loop_disarm(r->loop, &r->retry);
 	sluice_map_clear(&r->refusals, free);

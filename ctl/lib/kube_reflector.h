@@ -49,6 +49,9 @@ enum kube_phase { KUBE_WAITING, KUBE_LISTING, KUBE_WATCHING };
  * events of watches took 7.3 s and 7 MB, each event being compressed alone, or 4.6 s and 90 MB without. The
  * token that asks for the next piece may expire, if that comes five minutes later; then the list is asked
  * for as initial events, and where the server does not have that, as a whole.
+ *
+ * The token stands at the beginning of a piece, so that the next one is asked for while most of this one is still to be
+ * read: the server makes it in the meantime. Of one list at most two pieces are under way.
  */
 enum kube_list_form { KUBE_LIST_PIECES, KUBE_LIST_STREAMED, KUBE_LIST_WHOLE };
 
@@ -87,8 +90,11 @@ struct kube_reflector {
 	void *ctx;
 
 	char *path; /* without the query's last part */
-	struct kube_call *call;
-	struct kube_stream *stream;
+	struct kube_exchange {
+		struct kube_reflector *reflector;
+		struct kube_call *call; /* NULL: none, unless its answer is being dealt with */
+		struct kube_stream *stream; /* NULL: free */
+	} exchanges[2]; /* two pieces of a list, or one watch */
 	struct timer retry;
 	struct timer silence;
 	int64_t backoff; /* the last one; 0: none */
@@ -99,7 +105,8 @@ struct kube_reflector {
 	bool doubt; /* an empty list has been disbelieved once */
 	/* Of the list under way: */
 	char *list_version;
-	char *next; /* the token "continue", or NULL */
+	char *next; /* the token "continue" of the piece to be asked for, or NULL */
+	bool continued; /* not its first piece */
 	bool sweeping; /* what it does not have is to be removed at its end */
 	bool unnamed; /* it has something that could not be named: nothing is removed */
 	struct sluice_map seen; /* "ns\0name", if sweeping */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "ctl/sluiced/plane.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,17 +77,86 @@ static void choose(struct plane *plane, enum plane_kind kind, struct sluice_data
 	log_info("data plane", "name", plane_name(kind), "why", why);
 }
 
+/* All is the thread's until it has been joined. */
+struct plane_ahead {
+	pthread_t thread;
+	struct sluice_dataplane *dp;
+	struct sluice_err err;
+	int ret;
+};
+
+static struct sluice_dataplane *new_bpf(const struct options *options)
+{
+	struct sluice_bpf_options o = { .budget = options->conn_budget, .cgroup = options->cgroup };
+
+	return sluice_dataplane_bpf_new(&o);
+}
+
+static void *open_ahead(void *arg)
+{
+	struct plane_ahead *ahead = arg;
+
+	ahead->ret = sluice_dataplane_bpf_open(ahead->dp, &ahead->err);
+	return NULL;
+}
+
+void plane_open_ahead(struct plane *plane, const struct options *options)
+{
+	struct plane_ahead *ahead;
+
+	if (plane->dp || plane->ahead ||
+	    !(options->dataplane == PLANE_BPF ||
+	      (options->dataplane == PLANE_AUTO && !module_answers())))
+		return;
+	ahead = sluice_zalloc(sizeof(*ahead));
+	ahead->dp = new_bpf(options);
+	if (pthread_create(&ahead->thread, NULL, open_ahead, ahead)) {
+		ahead->dp->ops->close(ahead->dp);
+		free(ahead);
+		return;
+	}
+	plane->ahead = ahead;
+}
+
+/* Waits for what was begun. NULL: nothing was, or it has failed. */
+static struct sluice_dataplane *end_ahead(struct plane *plane, int *ret, struct sluice_err *err)
+{
+	struct plane_ahead *ahead = plane->ahead;
+	struct sluice_dataplane *dp;
+
+	if (!ahead)
+		return NULL;
+	plane->ahead = NULL;
+	pthread_join(ahead->thread, NULL);
+	dp = ahead->dp;
+	*ret = ahead->ret;
+	if (*ret) {
+		sluice_err_move(err, &ahead->err);
+		dp->ops->close(dp);
+		dp = NULL;
+	}
+	sluice_err_clear(&ahead->err);
+	free(ahead);
+	return dp;
+}
+
 static int open_bpf(struct plane *plane, const struct options *options, const char *why,
 		    struct sluice_err *err)
 {
-	struct sluice_bpf_options o = { .budget = options->conn_budget, .cgroup = options->cgroup };
-	struct sluice_dataplane *dp = sluice_dataplane_bpf_new(&o);
+	struct sluice_dataplane *dp;
 	const struct sluice_bpf *bpf;
-	int ret = sluice_dataplane_bpf_open(dp, err);
+	int ret = 0;
 
-	if (ret) {
-		dp->ops->close(dp);
+	dp = end_ahead(plane, &ret, err);
+	if (ret)
 		return ret;
+	if (!dp) {
+		dp = new_bpf(options);
+		ret = sluice_dataplane_bpf_open(dp, err);
+		if (ret) {
+			dp->ops->close(dp);
+			return ret;
+		}
 	}
 	choose(plane, PLANE_BPF, dp, why);
 	bpf = sluice_dataplane_bpf_object(dp);
@@ -102,11 +172,23 @@ static int open_bpf(struct plane *plane, const struct options *options, const ch
 	return 0;
 }
 
+static void drop_ahead(struct plane *plane)
+{
+	SLUICE_ERR(err);
+	int ret = 0;
+	struct sluice_dataplane *dp = end_ahead(plane, &ret, &err);
+
+	if (dp)
+		dp->ops->close(dp);
+}
+
 static int choose_auto(struct plane *plane, const struct options *options, struct sluice_err *err)
 {
 	int ret;
 
 	if (module_answers()) {
+		drop_ahead(
+			plane); /* the module came meanwhile; what is there of the other goes when it has taken over */
 		choose(plane, PLANE_MODULE, sluice_dataplane_netlink_new(), "the module is loaded");
 		return 0;
 	}
@@ -148,6 +230,7 @@ void plane_close(struct plane *plane)
 {
 	if (plane->loop)
 		loop_disarm(plane->loop, &plane->tick);
+	drop_ahead(plane);
 	if (plane->dp)
 		plane->dp->ops->close(plane->dp);
 	plane->dp = NULL;

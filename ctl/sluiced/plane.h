@@ -32,11 +32,19 @@ struct plane {
 	struct loop *loop;
 	struct timer tick; /* of the eBPF variant */
 	char *trouble; /* of the last tick; or NULL */
+	struct plane_ahead *ahead; /* opens the eBPF variant in the meantime; or NULL */
 };
 
 /* "module", "bpf", "memory"; "auto". */
 const char *plane_name(enum plane_kind kind);
 bool plane_parse(const char *name, enum plane_kind *kind);
+
+/*
+ * Begins to open the eBPF variant in a thread of its own, if it is going to be chosen: its programs take a second to be
+ * verified, in which the API server makes its lists. Changes nothing of what the kernel has been told. What became of it
+ * plane_open() says.
+ */
+void plane_open_ahead(struct plane *plane, const struct options *options);
 
 /* Chooses and opens it; nothing to do if that has been done. */
 int plane_open(struct plane *plane, const struct options *options, struct loop *loop,
