@@ -19,6 +19,7 @@
 const struct kube_timing kube_timing = {
 	.backoff_min = 800,
 	.backoff_max = 30000,
+	.absent_max = 60000,
 	.list_silence = 30000,
 	.watch_silence = 180000,
 	.watch_least = 300000,
@@ -73,20 +74,24 @@ static void end_list(struct kube_reflector *r)
 	r->landmarks = 0;
 }
 
+/* How long to wait now. As much again at random: 5,000 nodes lose the same server at the same moment. */
+static int64_t back_off(struct kube_reflector *r, int64_t most)
+{
+	r->backoff = r->backoff ? r->backoff * 2 : r->timing->backoff_min;
+	if (r->backoff > most)
+		r->backoff = most;
+	return r->backoff + arc4random_uniform(r->backoff);
+}
+
 /* Not to be called while the stream is being fed. */
 static void fail(struct kube_reflector *r, const char *why, int64_t retry_after)
 {
-	int64_t delay;
+	int64_t delay = back_off(r, r->timing->backoff_max);
 
 	end_call(r);
 	end_list(r);
 	r->phase = KUBE_WAITING;
 	r->errors++;
-	r->backoff = r->backoff ? r->backoff * 2 : r->timing->backoff_min;
-	if (r->backoff > r->timing->backoff_max)
-		r->backoff = r->timing->backoff_max;
-	/* As much again at random: 5,000 nodes lose the same server at the same moment. */
-	delay = r->backoff + arc4random_uniform(r->backoff);
 	if (delay < retry_after)
 		delay = retry_after + arc4random_uniform(retry_after / 2 + 1);
 	/* The same again and again is told once, and as long as it stands by status. */
@@ -444,6 +449,9 @@ static int finish_list(struct kube_reflector *r, const char *version, struct slu
 	r->list_form = KUBE_LIST_PIECES;
 	r->backoff = 0;
 	r->synced = true;
+	if (r->absent)
+		note(r, KUBE_INFO, "the cluster has this kind now", NULL);
+	r->absent = false;
 	set_well(r);
 	if (first)
 		r->ops->synced(r->ctx);
@@ -544,6 +552,33 @@ static int on_refused_event(void *ctx, const struct sluice_value *event, const c
 	return 0;
 }
 
+/* ---- kinds that not every cluster has ---- */
+
+static bool is_optional(enum sluice_kind kind)
+{
+	return kind == SLUICE_KIND_CLUSTER_NETWORK_POLICY;
+}
+
+static void become_absent(struct kube_reflector *r)
+{
+	bool first = !r->synced;
+
+	end_call(r);
+	end_list(r);
+	sluice_map_clear(&r->refusals, free);
+	r->refusals_version++;
+	r->phase = KUBE_ABSENT;
+	r->want_list = true;
+	r->synced = true;
+	if (!r->absent)
+		note(r, KUBE_INFO, "the cluster does not have this kind", NULL);
+	r->absent = true;
+	set_well(r);
+	loop_arm(r->loop, &r->retry, back_off(r, r->timing->absent_max));
+	if (first)
+		r->ops->synced(r->ctx);
+}
+
 /* ---- requests ---- */
 
 static const struct kube_stream_ops list_ops = {
@@ -623,6 +658,11 @@ static void on_failure(struct kube_reflector *r, const struct kube_answer *answe
 		end_call(r);
 		end_list(r);
 		step(r);
+		return;
+	}
+	if (answer->status == 404 && is_optional(r->kind) &&
+	    !sluice_model_count(r->model, r->kind)) {
+		become_absent(r);
 		return;
 	}
 	if (loop_now() - r->began > WATCH_HEALTHY && r->phase == KUBE_WATCHING)

@@ -16,6 +16,12 @@
  * which every cluster has, is nobody's. The Node that we run on stays while we do.
  *
  * An object that is refused keeps its last good version, and is told once.
+ *
+ * ClusterNetworkPolicy is defined by a CustomResourceDefinition that not every cluster has: the answer 404 says so,
+ * where none are known. The kind is then complete, without objects, and asked for again by and by (first after a
+ * second, in the end once in one to two minutes). While objects are known 404 is trouble like any other: the API server
+ * deletes, and tells of, all of them before their definition is gone. One that is just starting answers 503
+ * until it has read its definitions.
  */
 #ifndef SLUICE_CTL_LIB_KUBE_REFLECTOR_H
 #define SLUICE_CTL_LIB_KUBE_REFLECTOR_H
@@ -41,7 +47,7 @@ struct kube_reflector_ops {
 		     const char *detail);
 };
 
-enum kube_phase { KUBE_WAITING, KUBE_LISTING, KUBE_WATCHING };
+enum kube_phase { KUBE_WAITING, KUBE_LISTING, KUBE_WATCHING, KUBE_ABSENT };
 
 /*
  * How a list is asked for. In pieces costs least: of 16,000 pods, 5,000 services and their slices (85 MB of
@@ -56,6 +62,7 @@ enum kube_list_form { KUBE_LIST_PIECES, KUBE_LIST_STREAMED, KUBE_LIST_WHOLE };
 struct kube_timing {
 	int64_t backoff_min; /* 800, doubled each time, with as much again at random */
 	int64_t backoff_max; /* 30000 */
+	int64_t absent_max; /* 60000: the same of a kind that the cluster does not have */
 	int64_t list_silence; /* 30000: a list that says nothing for so long is given up */
 	/* 180000: so is a watch, if the server has sent a bookmark before, which it does each minute */
 	int64_t watch_silence;
@@ -68,7 +75,8 @@ extern const struct kube_timing kube_timing;
 struct kube_reflector {
 	enum sluice_kind kind;
 	enum kube_phase phase;
-	bool synced; /* complete, once */
+	bool synced; /* complete, once; or absent */
+	bool absent; /* the cluster does not have this kind */
 	char *version; /* resourceVersion up to which all is known; NULL: none */
 	char *problem; /* what is wrong now; NULL: nothing */
 	int64_t heard; /* loop_now() of the last byte; 0: never */
