@@ -66,6 +66,9 @@ static void end_call(struct kube_reflector *r)
 
 static void end_list(struct kube_reflector *r)
 {
+	for (size_t i = 0; i < r->n_held; i++)
+		sluice_object_put(r->held[i]);
+	r->n_held = 0;
 	sluice_map_clear(&r->seen, NULL);
 	set_text(&r->list_version, NULL);
 	set_text(&r->next, NULL);
@@ -239,6 +242,22 @@ static void refuse(struct kube_reflector *r, const struct identity *id, const ch
 	remember_refusal(r, id->ns, id->name ?: "", why);
 }
 
+static void take(struct kube_reflector *r, struct sluice_object *o)
+{
+	forget_refusal(r, o->ns, o->name);
+	if (sluice_model_apply(r->model, o))
+		r->ops->changed(r->ctx);
+}
+
+static void take_held(struct kube_reflector *r)
+{
+	for (size_t i = 0; i < r->n_held; i++) {
+		take(r, r->held[i]);
+		sluice_object_put(r->held[i]);
+	}
+	r->n_held = 0;
+}
+
 static void apply(struct kube_reflector *r, const struct sluice_value *value)
 {
 	struct identity id = identify(value);
@@ -263,10 +282,13 @@ static void apply(struct kube_reflector *r, const struct sluice_value *value)
 		refuse(r, &id, sluice_err_msg(&err));
 	} else {
 		see(r, o->ns, o->name);
-		forget_refusal(r, o->ns, o->name);
 		o->line = 0; /* of a stream: says nothing to anybody */
-		if (sluice_model_apply(r->model, o))
-			r->ops->changed(r->ctx);
+		if (r->headless) {
+			sluice_grow(r->held, r->n_held, r->cap_held);
+			r->held[r->n_held++] = sluice_object_get(o);
+		} else {
+			take(r, o);
+		}
 	}
 	sluice_object_put(o);
 }
@@ -337,6 +359,8 @@ static int on_head(void *ctx, const struct sluice_value *list, struct sluice_err
 		return ret;
 	set_text(&r->list_version, version);
 	set_text(&r->next, next && *next ? next : NULL);
+	r->headless = false;
+	take_held(r);
 	return 0;
 }
 
@@ -692,6 +716,7 @@ static void request(struct kube_reflector *r, enum kube_stream_form form, char *
 	if (asprintf(&path, "%s%s", r->path, query) < 0)
 		sluice_alloc_check(NULL);
 	r->n_events = 0;
+	r->headless = form == KUBE_LIST;
 	r->began = r->heard = loop_now();
 	r->stream = kube_stream_new(form, kube_fields(r->kind),
 				    form == KUBE_LIST ? &list_ops : &watch_ops, r);
@@ -809,6 +834,7 @@ void kube_reflector_exit(struct kube_reflector *r)
 	end_list(r);
 	loop_disarm(r->loop, &r->retry);
 	sluice_map_clear(&r->refusals, free);
+	free(r->held);
 	free(r->version);
 	free(r->problem);
 	free(r->path);

@@ -13,7 +13,8 @@
  * so, or because a complete list does not have them. A list is complete if it is of the kind asked for,
  * has a resourceVersion, not one older than what was seen, and no "continue". An empty list where there
  * were objects is believed when it comes twice. A list of Namespaces without "default" and "kube-system",
- * which every cluster has, is nobody's. The Node that we run on stays while we do.
+ * which every cluster has, is nobody's. The Node that we run on stays while we do. Objects of a list
+ * that says only at its end what it is (custom resources: kube_stream.h) are held until then.
  *
  * An object that is refused keeps its last good version, and is told once.
  *
@@ -108,6 +109,9 @@ struct kube_reflector {
 	/* Of the list under way: */
 	char *list_version;
 	char *next; /* the token "continue", or NULL */
+	bool headless; /* what it is of, and of when, is not known yet */
+	struct sluice_object **held; /* what has come of it until then, each with a reference */
+	size_t n_held, cap_held;
 	bool sweeping; /* what it does not have is to be removed at its end */
 	bool unnamed; /* it has something that could not be named: nothing is removed */
 	struct sluice_map seen; /* "ns\0name", if sweeping */

@@ -143,8 +143,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         metadata = {"resourceVersion": str(revision)}
         if end < len(texts):
             metadata["continue"] = f"{revision}.{end}"
-        head = json.dumps({"kind": kind + "List", "apiVersion": version, "metadata": metadata})[:-1]
-        self.send_body(200, (head + ', "items": [' + ",".join(texts[at:end]) + "]}\n").encode(), compress=True)
+        items = "[" + ",".join(texts[at:end]) + "]"
+        if kind == "ClusterNetworkPolicy":  # a custom resource: the fields are sorted
+            text = f'{{"apiVersion":"{version}","items":{items},"kind":"{kind}List","metadata":{json.dumps(metadata)}}}\n'
+        else:
+            text = json.dumps({"kind": kind + "List", "apiVersion": version, "metadata": metadata})[:-1] + f', "items": {items}}}\n'
+        self.send_body(200, text.encode(), compress=True)
 
     def watch(self, api, word, query):
         kind, version = KINDS[word]
