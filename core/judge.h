@@ -5,6 +5,11 @@
  * Egress of the source pod is judged on the destination after NAT, ingress of the destination
  * pod on the original client (Kubernetes NetworkPolicy, "behavior of to and from selectors").
  * A pod that is not on this node is judged by its own node.
+ *
+ * Between a pod and its own node NetworkPolicy has no say, as Kubernetes defines it. ClusterNetworkPolicy knows no
+ * such exception, and nodes only as destinations: what a pod sends to its node is judged by the other tiers.
+ * Example: NetworkPolicy denies all egress, the Admin tier denies 10.0.0.0/8 port 22. To the node's 10.0.0.1 a pod
+ * may open port 80, and not port 22.
  */
 #ifndef SLUICE_CORE_JUDGE_H
 #define SLUICE_CORE_JUDGE_H
@@ -51,8 +56,11 @@ struct sluice_judge_side {
 	__u8 verdict; /* enum sluice_verdict */
 	__u8 reason; /* enum sluice_reason */
 	__u8 staged_verdict;
-	__u8 pad;
+	__u8 cluster; /* SLUICE_JUDGE_BY_CLUSTER, SLUICE_JUDGE_STAGED_BY_CLUSTER */
 };
+
+#define SLUICE_JUDGE_BY_CLUSTER 0x01 /* a rule of another tier than NetworkPolicy's decided */
+#define SLUICE_JUDGE_STAGED_BY_CLUSTER 0x02
 
 struct sluice_judgement {
 	struct sluice_judge_side egress;
@@ -82,6 +90,29 @@ static __always_inline void sluice_judge_side(sluice_ruleset_ref rs, __u32 class
 	side->staged_rule = s.rule_id;
 	side->staged_verdict = s.action == SLUICE_ACTION_ALLOW ? SLUICE_VERDICT_ALLOW :
 								 SLUICE_VERDICT_DENY;
+	side->cluster = (e.tier != SLUICE_TIER_POLICY ? SLUICE_JUDGE_BY_CLUSTER : 0) |
+			(s.tier != SLUICE_TIER_POLICY ? SLUICE_JUDGE_STAGED_BY_CLUSTER : 0);
+}
+
+/* To its own node: what NetworkPolicy says does not count. Did any other tier decide? */
+static __always_inline bool sluice_judge_own_node(struct sluice_judge_side *side)
+{
+	__u8 cluster = side->cluster;
+
+	if (!cluster) {
+		memset(side, 0, sizeof(*side));
+		return false;
+	}
+	if (!(cluster & SLUICE_JUDGE_BY_CLUSTER)) {
+		side->rule = 0;
+		side->verdict = SLUICE_VERDICT_ALLOW;
+		side->reason = SLUICE_REASON_NODE;
+	}
+	if (!(cluster & SLUICE_JUDGE_STAGED_BY_CLUSTER)) {
+		side->staged_rule = 0;
+		side->staged_verdict = SLUICE_VERDICT_ALLOW;
+	}
+	return true;
 }
 
 static __always_inline void sluice_judge_fixed(struct sluice_judgement *j, __u8 verdict,
@@ -95,6 +126,8 @@ static __always_inline void sluice_judge_fixed(struct sluice_judgement *j, __u8 
 static __always_inline void sluice_judge(const struct sluice_judge_in *in,
 					 struct sluice_judgement *j)
 {
+	bool node;
+
 	memset(j, 0, sizeof(*j));
 
 	/* Before the rulesets are in place nothing passes, not even the node's own probes. */
@@ -106,21 +139,21 @@ static __always_inline void sluice_judge(const struct sluice_judge_in *in,
 		sluice_judge_fixed(j, SLUICE_VERDICT_ALLOW, SLUICE_REASON_SELF);
 		return;
 	}
-	if (in->flags & (SLUICE_JUDGE_SRC_NODE | SLUICE_JUDGE_DST_NODE)) {
-		sluice_judge_fixed(j, SLUICE_VERDICT_ALLOW, SLUICE_REASON_NODE);
-		return;
-	}
 
-	sluice_judge_fixed(j, SLUICE_VERDICT_ALLOW, SLUICE_REASON_NO_POLICY);
+	node = in->flags & (SLUICE_JUDGE_SRC_NODE | SLUICE_JUDGE_DST_NODE);
+	sluice_judge_fixed(j, SLUICE_VERDICT_ALLOW,
+			   node ? SLUICE_REASON_NODE : SLUICE_REASON_NO_POLICY);
 	if (in->flags & SLUICE_JUDGE_SRC_LOCAL) {
 		sluice_judge_side(in->egress, in->dst_class, in->proto, in->port, &j->egress);
+		if (node && !sluice_judge_own_node(&j->egress))
+			return;
 		j->verdict = j->egress.verdict;
 		j->reason = j->egress.reason;
 		j->staged_verdict = j->egress.staged_verdict;
 		if (j->verdict != SLUICE_VERDICT_ALLOW && j->staged_verdict != SLUICE_VERDICT_ALLOW)
 			return;
 	}
-	if (in->flags & SLUICE_JUDGE_DST_LOCAL) {
+	if (!node && in->flags & SLUICE_JUDGE_DST_LOCAL) {
 		sluice_judge_side(in->ingress, in->src_class, in->proto, in->port, &j->ingress);
 		if (j->verdict == SLUICE_VERDICT_ALLOW &&
 		    (j->ingress.verdict != SLUICE_VERDICT_ALLOW ||

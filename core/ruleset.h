@@ -152,7 +152,8 @@ struct sluice_match {
 	__u32 rule_id; /* its id, or 0 */
 	__u8 action; /* SLUICE_ACTION_ALLOW or _DENY */
 	__u8 reason; /* enum sluice_reason */
-	__u16 pad;
+	__u8 tier; /* of that rule; SLUICE_TIER_POLICY where none decided */
+	__u8 pad;
 };
 
 /* port: host byte order; for ICMP and ICMPv6, type << 8 | code; 0 for protocols without ports. */
@@ -333,6 +334,7 @@ static __always_inline void sluice_match_default(struct sluice_match *m, __u8 ac
 	m->action = action;
 	m->reason = action == SLUICE_ACTION_ALLOW ? SLUICE_REASON_NO_POLICY :
 						    SLUICE_REASON_DEFAULT_DENY;
+	m->tier = SLUICE_TIER_POLICY;
 	m->pad = 0;
 }
 
@@ -381,6 +383,7 @@ static __always_inline void sluice_ruleset_walk(struct sluice_blob *b, __u32 cro
 	m->rule = w.rule;
 	m->rule_id = w.decides.id;
 	m->action = w.decides.action;
+	m->tier = w.decides.tier;
 	m->pad = 0;
 	if (w.decides.action == SLUICE_ACTION_ALLOW)
 		m->reason = SLUICE_REASON_POLICY_ALLOW;

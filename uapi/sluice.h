@@ -183,8 +183,8 @@ enum {
 enum {
 	SLUICE_RULE_A_UNSPEC,
 	SLUICE_RULE_A_ID, /* u32, not 0; key */
-	SLUICE_RULE_A_POLICY, /* string: "namespace/policy" (several joined by ',' for a default deny) */
-	SLUICE_RULE_A_RULE, /* string: "ingress[0]", "egress[2]", "default-deny" */
+	SLUICE_RULE_A_POLICY, /* string: "namespace/policy", "policy" (joined by ',' for a default deny) */
+	SLUICE_RULE_A_RULE, /* string: "ingress[0]", "egress[2]:its-name", "default-deny" */
 	SLUICE_RULE_A_REVISION, /* u32: dumps only */
 	__SLUICE_RULE_A_MAX
 };

@@ -19,9 +19,10 @@
  *
  *   endpoint of a service   that service
  *   label of a pod          that pod's addresses; rulesets only if a class appears or vanishes
- *   label of a namespace    the addresses of its pods
+ *   label of a namespace    the addresses of its pods; its endpoints, if there are ClusterNetworkPolicies
  *   policy                  its ruleset; the endpoints that it selects; one look at P pods for each
  *                           of up to 16 new questions
+ *   node                    its addresses, if a policy asks for nodes
  *
  * Objects that vanish are kept, emptied, until their deletion has been sent. If a transaction
  * fails, nobody knows what the data plane holds, so the next one is a full one with sweep.
@@ -136,7 +137,7 @@ int compiler_compare_pods(const struct pod *a, const struct pod *b)
 
 /* ---- endpoints ---- */
 
-static void endpoint_stale(struct sluice_compiler *c, struct endpoint *e)
+void compiler_endpoint_stale(struct sluice_compiler *c, struct endpoint *e)
 {
 	if (e->stale)
 		return;
@@ -310,7 +311,7 @@ void sluice_compiler_attach(struct sluice_compiler *c, const struct sluice_attac
 			compiler_service_pod(c, NULL, e->pod->o);
 	}
 	claim_addresses(c, e);
-	endpoint_stale(c, e);
+	compiler_endpoint_stale(c, e);
 	endpoint_dirty(c, e);
 }
 
@@ -324,7 +325,7 @@ void sluice_compiler_detach(struct sluice_compiler *c, uint32_t ifindex)
 	c->complaints |= e->n_addrs > SLUICE_MAX_ENDPOINT_ADDRS;
 	unclaim_addresses(c, e);
 	leave_pod(c, e);
-	endpoint_stale(c, e);
+	compiler_endpoint_stale(c, e);
 	endpoint_dirty(c, e);
 }
 
@@ -362,7 +363,7 @@ static void pod_changed(struct sluice_compiler *c, const struct sluice_pod *befo
 	compiler_peer_pod(c, pod);
 	compiler_service_pod(c, before, after);
 	for (i = 0; i < pod->endpoints.n; i++) {
-		endpoint_stale(c, pod->endpoints.v[i]);
+		compiler_endpoint_stale(c, pod->endpoints.v[i]);
 		claims_dirty(c, pod->endpoints.v[i]);
 	}
 	if (c->all)
@@ -381,6 +382,10 @@ static void changed(void *ctx, const struct sluice_object *before,
 	switch (o->kind) {
 	case SLUICE_KIND_NAMESPACE:
 		compiler_peer_namespace(c, o->name);
+		compiler_policy_namespace(c, o->name);
+		break;
+	case SLUICE_KIND_NODE:
+		compiler_peer_nodes(c);
 		break;
 	case SLUICE_KIND_POD:
 		pod_changed(c, sluice_to_pod(before), sluice_to_pod(after));
@@ -396,9 +401,9 @@ static void changed(void *ctx, const struct sluice_object *before,
 			compiler_service_stale(c, o->ns, sluice_to_slice(after)->service);
 		break;
 	case SLUICE_KIND_NETWORK_POLICY:
+	case SLUICE_KIND_CLUSTER_NETWORK_POLICY:
 		compiler_policy_changed(c, before, after);
 		break;
-	case SLUICE_KIND_NODE:
 	case SLUICE_KIND_COUNT:
 		break;
 	}
@@ -617,6 +622,26 @@ __attribute__((format(printf, 2, 3))) static void add_problem(struct sluice_comp
 	c->problems[c->n_problems++] = text;
 }
 
+static bool add_unsupported(void *ctx, const struct sluice_object *o)
+{
+	const struct sluice_policy *p = sluice_to_policy(o);
+	struct sluice_compiler *c = ctx;
+	size_t dir, i;
+
+	for (dir = 0; dir < 2; dir++) {
+		for (i = 0; i < p->n_rules[dir]; i++) {
+			const struct sluice_policy_rule *r = &p->rules[dir][i];
+
+			if (r->unsupported)
+				add_problem(c, "%s %s: %s: the rule %s", sluice_kind_name(o->kind),
+					    o->name, r->unsupported,
+					    r->matches_nothing ? "matches nothing" :
+								 "denies everything");
+		}
+	}
+	return true;
+}
+
 static int compare_text(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
@@ -665,6 +690,7 @@ static void complain(struct sluice_compiler *c)
 		if (rs->problem)
 			add_problem(c, "%s", rs->problem);
 	}
+	sluice_model_each(c->model, SLUICE_KIND_CLUSTER_NETWORK_POLICY, NULL, add_unsupported, c);
 	if (c->n_problems)
 		qsort(c->problems, c->n_problems, sizeof(*c->problems), compare_text);
 }

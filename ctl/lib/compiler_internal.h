@@ -45,6 +45,7 @@ static inline void list_clear(struct list *l)
 enum atom_type {
 	ATOM_SELECTOR, /* pods of namespaces, by labels */
 	ATOM_BLOCK, /* an ipBlock */
+	ATOM_NODES, /* addresses of nodes, by labels */
 	ATOM_PORT, /* to which number a pod resolves a named port; egress only */
 };
 
@@ -67,6 +68,9 @@ struct atom {
 	struct sluice_cidr cidr; /* ATOM_BLOCK */
 	struct sluice_cidr *except;
 	size_t n_except;
+	struct sluice_selector nodes; /* ATOM_NODES */
+	struct sluice_cidr *node_addrs; /* those that it stands for now, each a peer */
+	size_t n_node_addrs, cap_node_addrs;
 	char *port_name; /* ATOM_PORT */
 	uint8_t proto;
 	uint64_t bucket; /* ATOM_SELECTOR: where it is in compiler.selector_index */
@@ -136,10 +140,10 @@ struct compiled_rule {
 	struct atom *
 		*port_atoms; /* one for each port of the policy's rule, NULL unless named egress */
 	const struct sluice_policy_rule *source;
-	char name[32]; /* "ingress[12]" */
+	char name[128]; /* "ingress[12]", "ingress[12] its-own-name" */
 };
 
-/* A NetworkPolicy that selects at least one endpoint here. */
+/* A policy that selects at least one endpoint here; ns is "" for a ClusterNetworkPolicy. */
 struct policy {
 	char *ns, *name;
 	const struct sluice_policy *o; /* with a reference */
@@ -162,7 +166,7 @@ struct ruleset {
 	int dir;
 	char *key; /* in compiler.rulesets */
 	size_t key_len;
-	struct policy **policies; /* sorted by name */
+	struct policy **policies; /* sorted by tier, priority and name */
 	size_t n_policies;
 	struct port_resolution *ports; /* ingress: the named ports of its subject */
 	size_t n_ports;
@@ -232,6 +236,7 @@ struct sluice_compiler {
 	struct sluice_map selector_index; /* u64 -> struct list of atoms */
 	struct sluice_map port_index; /* "proto name" -> struct atom */
 	unsigned int prefix_lengths[2][129]; /* how many peers with blocks have this length */
+	struct list node_atoms; /* indexed ATOM_NODES */
 	struct list fresh_atoms, loose_atoms, changed_atoms;
 	struct list dead_classes, stale_peers, dirty_peers;
 
@@ -272,11 +277,15 @@ struct sluice_dp_addr *compiler_pod_addrs(const struct sluice_compiler *c, const
 int compiler_compare_pods(const struct pod *a, const struct pod *b);
 struct pod *compiler_find_pod(const struct sluice_compiler *c, const char *ns, const char *name);
 
+void compiler_endpoint_stale(struct sluice_compiler *c, struct endpoint *e);
+
 /* compiler_peer.c */
 struct atom *compiler_atom_get(struct sluice_compiler *c, const struct atom *like);
 void compiler_atom_put(struct sluice_compiler *c, struct atom *atom);
 void compiler_peer_pod(struct sluice_compiler *c, struct pod *pod);
 void compiler_peer_namespace(struct sluice_compiler *c, const char *ns);
+/* A Node came, went or changed. */
+void compiler_peer_nodes(struct sluice_compiler *c);
 /* Classifies what is stale; afterwards atoms tell their classes. */
 void compiler_peer_update(struct sluice_compiler *c);
 int compiler_peer_send(struct sluice_compiler *c, struct sluice_dataplane *dp, bool full,
@@ -287,6 +296,10 @@ void compiler_peer_free(struct sluice_compiler *c);
 /* compiler_policy.c */
 void compiler_policy_changed(struct sluice_compiler *c, const struct sluice_object *before,
 			     const struct sluice_object *after);
+/* The labels of a namespace have changed. */
+void compiler_policy_namespace(struct sluice_compiler *c, const char *ns);
+/* What of a policy cannot be done is a problem of its own: whether there is such. */
+bool compiler_policy_unsupported(const struct sluice_policy *o);
 /* Compiles stale policies, finds the rulesets of stale endpoints, drops what nobody uses. */
 void compiler_policy_update(struct sluice_compiler *c);
 /* After compiler_peer_update(): builds the blobs that have changed. */

@@ -7,8 +7,9 @@
  * port named http?". Two addresses with the same answers are in the same class, so a ruleset only
  * has to know classes. An address whose class is already there needs no ruleset to change.
  *
- * Which addresses: every pod's, as an exact prefix, and every prefix that an ipBlock names, as cidr
- * or as except. The data plane takes the longest prefix that holds an address. That is right,
+ * Which addresses: every pod's, as an exact prefix, every prefix that an ipBlock names, as cidr
+ * or as except, and, while a rule asks for nodes, the addresses of those that it finds: such a
+ * question is treated as an ipBlock that consists of them. The data plane takes the longest prefix that holds an address. That is right,
  * because between one of these prefixes and the longer ones inside it no ipBlock has an edge:
  * all addresses that find prefix P answer all ipBlocks alike. Example: ipBlock 10.0.0.0/8 except
  * 10.1.0.0/16 makes peers 10.0.0.0/8 (yes) and 10.1.0.0/16 (no); a pod 10.1.2.3/32 says no to it
@@ -84,6 +85,11 @@ static char *atom_text(const struct atom *a)
 		break;
 	case ATOM_BLOCK:
 		return block_text(a);
+	case ATOM_NODES:
+		pods = sluice_selector_text(&a->nodes);
+		len = asprintf(&text, "nodes: %s", pods);
+		free(pods);
+		break;
 	case ATOM_PORT:
 		len = asprintf(&text, "port %u %s", a->proto, a->port_name);
 		break;
@@ -114,6 +120,7 @@ struct atom *compiler_atom_get(struct sluice_compiler *c, const struct atom *lik
 	a->cidr = like->cidr;
 	a->except = sluice_memdup(like->except, like->n_except * sizeof(*like->except));
 	a->n_except = like->n_except;
+	sluice_selector_copy(&a->nodes, &like->nodes);
 	a->port_name = like->port_name ? sluice_strdup(like->port_name) : NULL;
 	a->proto = like->proto;
 	a->fresh = true;
@@ -135,7 +142,9 @@ static void free_atom(void *value)
 
 	sluice_selector_clear(&a->namespaces);
 	sluice_selector_clear(&a->pods);
+	sluice_selector_clear(&a->nodes);
 	free(a->except);
+	free(a->node_addrs);
 	free(a->port_name);
 	free(a->ns);
 	free(a->text);
@@ -313,6 +322,58 @@ static void port_key(const char *name, uint8_t proto, char *key, size_t *len)
 	*len = snprintf(key, 32, "%u %s", proto, name);
 }
 
+struct node_walk {
+	struct sluice_compiler *c;
+	struct atom *atom;
+};
+
+static bool use_node(void *ctx, const struct sluice_object *o)
+{
+	const struct sluice_node *node = (const struct sluice_node *)o;
+	struct node_walk *w = ctx;
+	struct atom *a = w->atom;
+	size_t i;
+
+	if (!sluice_selector_matches(&a->nodes, &o->labels))
+		return true;
+	for (i = 0; i < node->n_addrs; i++) {
+		struct sluice_cidr exact = { node->addrs[i].addr,
+					     sluice_family_bits(node->addrs[i].family),
+					     node->addrs[i].family };
+
+		use_prefix(w->c, a, &exact, false);
+		sluice_grow(a->node_addrs, a->n_node_addrs, a->cap_node_addrs);
+		a->node_addrs[a->n_node_addrs++] = exact;
+	}
+	return true;
+}
+
+static void use_nodes(struct sluice_compiler *c, struct atom *a)
+{
+	struct node_walk w = { c, a };
+
+	sluice_model_each(c->model, SLUICE_KIND_NODE, NULL, use_node, &w);
+}
+
+static void unuse_nodes(struct sluice_compiler *c, struct atom *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->n_node_addrs; i++)
+		unuse_prefix(c, a, &a->node_addrs[i]);
+	a->n_node_addrs = 0;
+}
+
+void compiler_peer_nodes(struct sluice_compiler *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->node_atoms.n; i++) {
+		unuse_nodes(c, c->node_atoms.v[i]);
+		use_nodes(c, c->node_atoms.v[i]);
+	}
+}
+
 static void index_atom(struct sluice_compiler *c, struct atom *a)
 {
 	struct list **slot;
@@ -332,6 +393,10 @@ static void index_atom(struct sluice_compiler *c, struct atom *a)
 		use_prefix(c, a, &a->cidr, false);
 		for (i = 0; i < a->n_except; i++)
 			use_prefix(c, a, &a->except[i], true);
+		break;
+	case ATOM_NODES:
+		list_add(&c->node_atoms, a);
+		use_nodes(c, a);
 		break;
 	case ATOM_PORT:
 		port_key(a->port_name, a->proto, key, &len);
@@ -360,6 +425,10 @@ static void unindex_atom(struct sluice_compiler *c, struct atom *a)
 		unuse_prefix(c, a, &a->cidr);
 		for (i = 0; i < a->n_except; i++)
 			unuse_prefix(c, a, &a->except[i]);
+		break;
+	case ATOM_NODES:
+		list_remove(&c->node_atoms, a);
+		unuse_nodes(c, a);
 		break;
 	case ATOM_PORT:
 		port_key(a->port_name, a->proto, key, &len);
@@ -460,7 +529,7 @@ static void ask_fresh(struct sluice_compiler *c)
 		struct walk w = { c, a };
 
 		a->fresh = false;
-		if (a->type != ATOM_BLOCK && !everybody)
+		if (a->type != ATOM_BLOCK && a->type != ATOM_NODES && !everybody)
 			sluice_model_each(c->model, SLUICE_KIND_POD, a->ns, stale_pod, &w);
 	}
 	c->fresh_atoms.n = 0;
@@ -889,6 +958,7 @@ void compiler_peer_free(struct sluice_compiler *c)
 	sluice_map_clear(&c->peers, free_peer);
 	sluice_map_clear(&c->selector_index, free_bucket);
 	sluice_map_clear(&c->port_index, NULL);
+	list_clear(&c->node_atoms);
 	list_clear(&c->fresh_atoms);
 	list_clear(&c->loose_atoms);
 	list_clear(&c->changed_atoms);

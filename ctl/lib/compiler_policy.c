@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * NetworkPolicies to rulesets
- * ---------------------------
- * An endpoint that at least one policy isolates in a direction obeys a ruleset made of all the
- * policies that isolate it: their rules, each an allow, in the order of the policies' names, then
- * one default deny. Endpoints with the same policies share the ruleset. Ingress rules with named
- * ports mean something else for a pod that numbers its ports differently, so what the names in use
- * resolve to is part of a ruleset's key:
+ * Policies to rulesets
+ * --------------------
+ * An endpoint that at least one policy applies to in a direction obeys a ruleset made of all that
+ * do, tier after tier:
  *
- *     ingress | shop | api-allow, default-deny | TCP http=8080
+ *   admin      the rules of ClusterNetworkPolicies, by priority, equal ones by name
+ *   policy     those of NetworkPolicies, each an allow, in the order of the policies' names, then one
+ *              default deny: who is selected by a NetworkPolicy is decided here
+ *   baseline   as admin
+ *
+ * and what no rule decides is allowed. Endpoints with the same policies share the ruleset. Ingress
+ * rules with named ports mean something else for a pod that numbers its ports differently, so what
+ * the names in use resolve to is part of a ruleset's key:
+ *
+ *     ingress | shop | api-allow, default-deny | TCP http=8080 | tenants | everybody
+ *
+ * (the last two, of the admin and the baseline tier, only if there are any). The order of policies is
+ * part of it, too: a priority that changes it makes another ruleset.
  *
  * For egress the name is resolved by each destination: a rule "to app=web, port http" becomes one
  * rule for each number that classes of peers resolve http to, all with the same name and id.
@@ -54,7 +63,7 @@ static void name_key(const struct rule_name *n, char *key, size_t *len)
 	*len = a + 1 + b;
 }
 
-#define NAME_KEY (SLUICE_NAME_LEN + 64)
+#define NAME_KEY (SLUICE_NAME_LEN + sizeof(((struct compiled_rule *)0)->name))
 
 static struct rule_name *name_get(struct sluice_compiler *c, const char *policy, const char *rule)
 {
@@ -123,6 +132,11 @@ static struct atom *peer_atom(struct sluice_compiler *c, const struct sluice_pol
 		like.n_except = peer->n_except;
 		return compiler_atom_get(c, &like);
 	}
+	if (peer->is_nodes) {
+		like.type = ATOM_NODES;
+		like.nodes = peer->nodes;
+		return compiler_atom_get(c, &like);
+	}
 	like.type = ATOM_SELECTOR;
 	if (peer->has_namespaces)
 		like.namespaces = peer->namespaces;
@@ -133,6 +147,27 @@ static struct atom *peer_atom(struct sluice_compiler *c, const struct sluice_pol
 	return compiler_atom_get(c, &like);
 }
 
+/*
+ * "egress[2]", or with what its author calls it: "egress[2]:no-metadata". It stands in tables: blanks and
+ * what would break a line become '_'.
+ */
+static void name_rule(const struct sluice_policy_rule *r, int dir, size_t index, char *out,
+		      size_t size)
+{
+	size_t n = snprintf(out, size, "%s[%zu]", directions[dir], index), i;
+
+	if (!r->name)
+		return;
+	snprintf(out + n, size - n, ":%s", r->name);
+	for (i = n; out[i]; i++)
+		if ((unsigned char)out[i] <= ' ' || out[i] == 0x7f)
+			out[i] = '_';
+	/* Cut at the end of a character. */
+	while (i > n + 1 && ((unsigned char)r->name[i - n - 1] & 0xc0) == 0x80)
+		i--;
+	out[i] = 0;
+}
+
 static void compile_rule(struct sluice_compiler *c, const struct sluice_policy *o, int dir,
 			 size_t index, struct compiled_rule *out)
 {
@@ -140,7 +175,7 @@ static void compile_rule(struct sluice_compiler *c, const struct sluice_policy *
 	size_t i;
 
 	out->source = r;
-	snprintf(out->name, sizeof(out->name), "%s[%zu]", directions[dir], index);
+	name_rule(r, dir, index, out->name, sizeof(out->name));
 	out->any_peer = !r->n_peers;
 	out->atoms = sluice_zalloc(r->n_peers * sizeof(*out->atoms));
 	for (i = 0; i < r->n_peers; i++)
@@ -200,7 +235,7 @@ static void compile_policy(struct sluice_compiler *c, struct policy *p,
 
 	p->o = sluice_to_policy(sluice_object_get((struct sluice_object *)&o->o));
 	for (dir = 0; dir < 2; dir++) {
-		p->n_rules[dir] = o->isolates[dir] ? o->n_rules[dir] : 0;
+		p->n_rules[dir] = o->applies[dir] ? o->n_rules[dir] : 0;
 		p->rules[dir] = sluice_zalloc(p->n_rules[dir] * sizeof(*p->rules[dir]));
 		for (i = 0; i < p->n_rules[dir]; i++)
 			compile_rule(c, o, dir, i, &p->rules[dir][i]);
@@ -306,20 +341,47 @@ static struct port_resolution *resolve_ports(const struct sluice_policy *const *
 	return v;
 }
 
+/* The names of a tier's policies; they are sorted by tier. */
+static void print_tier(FILE *f, const struct sluice_policy *const *policies, size_t n, uint8_t tier)
+{
+	const char *separator = "";
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (policies[i]->tier != tier)
+			continue;
+		fprintf(f, "%s%s", separator, policies[i]->o.name);
+		separator = ",";
+	}
+}
+
 static char *ruleset_key(int dir, const struct sluice_policy *const *policies, size_t n,
 			 const struct port_resolution *ports, size_t n_ports, size_t *len)
 {
+	const char *ns = "";
+	bool cluster = false;
 	char *key = NULL;
 	FILE *f = sluice_alloc_check(open_memstream(&key, len));
 	size_t i;
 
-	fprintf(f, "%s|%s|", directions[dir], policies[0]->o.ns);
-	for (i = 0; i < n; i++)
-		fprintf(f, "%s%s", i ? "," : "", policies[i]->o.name);
+	for (i = 0; i < n; i++) {
+		if (policies[i]->tier == SLUICE_TIER_POLICY)
+			ns = policies[i]->o.ns;
+		else
+			cluster = true;
+	}
+	fprintf(f, "%s|%s|", directions[dir], ns);
+	print_tier(f, policies, n, SLUICE_TIER_POLICY);
 	fputc('|', f);
 	for (i = 0; i < n_ports; i++)
 		fprintf(f, "%s%u %s=%u", i ? "," : "", ports[i].proto, ports[i].name,
 			ports[i].port);
+	if (cluster) {
+		fputc('|', f);
+		print_tier(f, policies, n, SLUICE_TIER_ADMIN);
+		fputc('|', f);
+		print_tier(f, policies, n, SLUICE_TIER_BASELINE);
+	}
 	fclose(f);
 	return sluice_alloc_check(key);
 }
@@ -410,27 +472,42 @@ static void free_ruleset(void *value)
 
 struct selection {
 	const struct sluice_pod *pod;
+	const struct sluice_labels *namespace; /* its labels */
 	const struct sluice_policy **v;
 	size_t n, cap;
 };
+
+static bool selects(const struct sluice_policy *p, const struct sluice_pod *pod,
+		    const struct sluice_labels *namespace)
+{
+	return sluice_selector_matches(&p->pods, &pod->o.labels) &&
+	       (p->o.kind == SLUICE_KIND_NETWORK_POLICY ?
+			!strcmp(p->o.ns, pod->o.ns) :
+			sluice_selector_matches(&p->namespaces, namespace));
+}
 
 static bool select_policy(void *ctx, const struct sluice_object *o)
 {
 	const struct sluice_policy *p = sluice_to_policy(o);
 	struct selection *s = ctx;
 
-	if (!sluice_selector_matches(&p->pods, &s->pod->o.labels))
+	if (!selects(p, s->pod, s->namespace))
 		return true;
 	sluice_grow(s->v, s->n, s->cap);
 	s->v[s->n++] = p;
 	return true;
 }
 
+/* By tier, priority and name. */
 static int compare_policies(const void *x, const void *y)
 {
 	const struct sluice_policy *a = *(const struct sluice_policy *const *)x;
 	const struct sluice_policy *b = *(const struct sluice_policy *const *)y;
 
+	if (a->tier != b->tier)
+		return (int)a->tier - (int)b->tier;
+	if (a->priority != b->priority)
+		return (int)a->priority - (int)b->priority;
 	return strcmp(a->o.name, b->o.name);
 }
 
@@ -446,7 +523,10 @@ static void resolve_endpoint(struct sluice_compiler *c, struct endpoint *e, stru
 	s->n = 0;
 	s->pod = pod;
 	if (pod && !e->gone) {
+		s->namespace = sluice_model_namespace_labels(c->model, pod->o.ns);
 		sluice_model_each(c->model, SLUICE_KIND_NETWORK_POLICY, pod->o.ns, select_policy,
+				  s);
+		sluice_model_each(c->model, SLUICE_KIND_CLUSTER_NETWORK_POLICY, NULL, select_policy,
 				  s);
 		if (s->n)
 			qsort(s->v, s->n, sizeof(*s->v), compare_policies);
@@ -454,7 +534,7 @@ static void resolve_endpoint(struct sluice_compiler *c, struct endpoint *e, stru
 	some = sluice_zalloc(s->n * sizeof(*some));
 	for (dir = 0; dir < 2; dir++) {
 		for (i = n = 0; i < s->n; i++)
-			if (s->v[i]->isolates[dir])
+			if (s->v[i]->applies[dir])
 				some[n++] = s->v[i];
 		if (n)
 			found[dir] = ruleset_get(c, dir, some, n, pod);
@@ -477,30 +557,48 @@ static void resolve_endpoint(struct sluice_compiler *c, struct endpoint *e, stru
 	}
 }
 
+static void endpoints_stale(struct sluice_compiler *c, const struct pod *pod)
+{
+	size_t i;
+
+	for (i = 0; i < pod->endpoints.n; i++)
+		compiler_endpoint_stale(c, pod->endpoints.v[i]);
+}
+
 struct change {
 	struct sluice_compiler *c;
 	const struct sluice_policy *before, *after;
 };
 
-static bool stale_endpoints(void *ctx, const struct sluice_object *o)
+static void pod_stale(struct change *ch, const struct pod *pod)
+{
+	const struct sluice_labels *namespace;
+
+	if (!pod || !pod->endpoints.n || !pod->o)
+		return;
+	namespace = sluice_model_namespace_labels(ch->c->model, pod->ns);
+	if ((ch->before && selects(ch->before, pod->o, namespace)) ||
+	    (ch->after && selects(ch->after, pod->o, namespace)))
+		endpoints_stale(ch->c, pod);
+}
+
+static bool stale_pods(void *ctx, const struct sluice_object *o)
 {
 	struct change *ch = ctx;
-	struct pod *pod = compiler_find_pod(ch->c, o->ns, o->name);
-	size_t i;
 
-	if (!pod || !pod->endpoints.n ||
-	    !((ch->before && sluice_selector_matches(&ch->before->pods, &o->labels)) ||
-	      (ch->after && sluice_selector_matches(&ch->after->pods, &o->labels))))
-		return true;
-	for (i = 0; i < pod->endpoints.n; i++) {
-		struct endpoint *e = pod->endpoints.v[i];
-
-		if (e->stale)
-			continue;
-		e->stale = true;
-		list_add(&ch->c->stale_endpoints, e);
-	}
+	pod_stale(ch, compiler_find_pod(ch->c, o->ns, o->name));
 	return true;
+}
+
+bool compiler_policy_unsupported(const struct sluice_policy *o)
+{
+	size_t dir, i;
+
+	for (dir = 0; o && dir < 2; dir++)
+		for (i = 0; i < o->n_rules[dir]; i++)
+			if (o->rules[dir][i].unsupported)
+				return true;
+	return false;
 }
 
 void compiler_policy_changed(struct sluice_compiler *c, const struct sluice_object *before,
@@ -508,16 +606,42 @@ void compiler_policy_changed(struct sluice_compiler *c, const struct sluice_obje
 {
 	const struct sluice_object *o = after ? after : before;
 	struct change ch = { c, sluice_to_policy(before), sluice_to_policy(after) };
+	struct sluice_map_entry *e;
+	struct sluice_map_iter it;
 	struct name_key k;
 	struct policy *p;
 
-	sluice_model_each(c->model, SLUICE_KIND_POD, o->ns, stale_endpoints, &ch);
+	if (o->kind == SLUICE_KIND_NETWORK_POLICY) {
+		sluice_model_each(c->model, SLUICE_KIND_POD, o->ns, stale_pods, &ch);
+	} else {
+		/* Of all namespaces, but only those that are here. */
+		for (e = sluice_map_first(&c->endpoints, &it); e; e = sluice_map_next(&it))
+			pod_stale(&ch, ((struct endpoint *)e->value)->pod);
+		c->complaints |= compiler_policy_unsupported(ch.before) ||
+				 compiler_policy_unsupported(ch.after);
+	}
 	make_name_key(&k, o->ns, o->name);
 	p = sluice_map_get(&c->policies, k.text, k.len);
 	if (p && !p->stale) {
 		p->stale = true;
 		list_add(&c->stale_policies, p);
 	}
+}
+
+static bool stale_in_namespace(void *ctx, const struct sluice_object *o)
+{
+	struct sluice_compiler *c = ctx;
+	const struct pod *pod = compiler_find_pod(c, o->ns, o->name);
+
+	if (pod)
+		endpoints_stale(c, pod);
+	return true;
+}
+
+void compiler_policy_namespace(struct sluice_compiler *c, const char *ns)
+{
+	if (sluice_model_count(c->model, SLUICE_KIND_CLUSTER_NETWORK_POLICY))
+		sluice_model_each(c->model, SLUICE_KIND_POD, ns, stale_in_namespace, c);
 }
 
 void compiler_policy_update(struct sluice_compiler *c)
@@ -528,7 +652,7 @@ void compiler_policy_update(struct sluice_compiler *c)
 	for (i = 0; i < c->stale_policies.n; i++) {
 		struct policy *p = c->stale_policies.v[i];
 		const struct sluice_object *o =
-			sluice_model_find(c->model, SLUICE_KIND_NETWORK_POLICY, p->ns, p->name);
+			sluice_model_find(c->model, p->o->o.kind, p->ns, p->name);
 
 		p->stale = false;
 		/* One that is gone is let go by its endpoints below. */
@@ -567,7 +691,8 @@ static void *keep(struct build *b, void *p)
 	return p;
 }
 
-static struct sluice_build_rule *add_rule(struct build *b, uint32_t id)
+static struct sluice_build_rule *add_rule(struct build *b, uint32_t id, uint8_t tier,
+					  uint8_t action)
 {
 	struct sluice_build_rule *r;
 
@@ -575,8 +700,8 @@ static struct sluice_build_rule *add_rule(struct build *b, uint32_t id)
 	r = &b->rules[b->n++];
 	memset(r, 0, sizeof(*r));
 	r->id = id;
-	r->action = SLUICE_ACTION_ALLOW;
-	r->tier = SLUICE_TIER_POLICY;
+	r->action = action;
+	r->tier = tier;
 	return r;
 }
 
@@ -625,7 +750,7 @@ static int compare_atom_classes(const void *x, const void *y)
 
 /* "to these peers at their port http": one rule for each number that http is somewhere. */
 static void add_named_egress(struct build *b, const struct compiled_rule *rule, uint32_t id,
-			     const struct atom *name, uint32_t *peers, size_t n_peers)
+			     uint8_t tier, const struct atom *name, uint32_t *peers, size_t n_peers)
 {
 	struct atom_class *v = sluice_memdup(name->classes, name->n_classes * sizeof(*v));
 	size_t i, first;
@@ -648,7 +773,7 @@ static void add_named_egress(struct build *b, const struct compiled_rule *rule, 
 			continue;
 		range = keep(b, sluice_zalloc(sizeof(*range)));
 		range->lo = range->hi = sluice_port_key(name->proto, value);
-		r = add_rule(b, id);
+		r = add_rule(b, id, tier, rule->source->action);
 		r->classes = ids;
 		r->n_classes = n;
 		r->ports = range;
@@ -658,7 +783,7 @@ static void add_named_egress(struct build *b, const struct compiled_rule *rule, 
 }
 
 static void add_compiled_rule(struct build *b, const struct ruleset *rs,
-			      const struct compiled_rule *rule, uint32_t id)
+			      const struct compiled_rule *rule, uint32_t id, uint8_t tier)
 {
 	const struct sluice_policy_rule *src = rule->source;
 	struct sluice_port_range *ranges = keep(b, sluice_zalloc(src->n_ports * sizeof(*ranges)));
@@ -666,8 +791,8 @@ static void add_compiled_rule(struct build *b, const struct ruleset *rs,
 	struct sluice_build_rule *r;
 	uint32_t *peers = rule_classes(b, rule, &n_peers);
 
-	if (!rule->any_peer && !n_peers)
-		return; /* matches nobody now */
+	if (src->matches_nothing || (!rule->any_peer && !n_peers))
+		return; /* nobody, now or ever */
 	for (i = 0; i < src->n_ports; i++) {
 		const struct sluice_policy_port *p = &src->ports[i];
 		uint16_t lo = p->lo, hi = p->hi;
@@ -683,7 +808,7 @@ static void add_compiled_rule(struct build *b, const struct ruleset *rs,
 								 sluice_port_key(p->proto, hi) };
 	}
 	if (!src->n_ports || n_ranges) {
-		r = add_rule(b, id);
+		r = add_rule(b, id, tier, src->action);
 		r->any_class = rule->any_peer;
 		r->classes = peers;
 		r->n_classes = n_peers;
@@ -695,50 +820,98 @@ static void add_compiled_rule(struct build *b, const struct ruleset *rs,
 		qsort(peers, n_peers, sizeof(*peers), compare_u32);
 	for (i = 0; i < src->n_ports; i++)
 		if (rule->port_atoms[i])
-			add_named_egress(b, rule, id, rule->port_atoms[i], peers, n_peers);
+			add_named_egress(b, rule, id, tier, rule->port_atoms[i], peers, n_peers);
+}
+
+/* Where the policies of a tier begin, or would. */
+static size_t first_of(const struct ruleset *rs, uint8_t tier)
+{
+	size_t i;
+
+	for (i = 0; i < rs->n_policies && rs->policies[i]->o->tier < tier; i++)
+		;
+	return i;
 }
 
 /* "shop/a,shop/b,shop/c", or as many as fit and how many more there are: "shop/a,+2". */
-static void join_names(const struct ruleset *rs, char *out, size_t size)
+static void join_names(struct policy *const *policies, size_t n, char *out, size_t size)
 {
 	size_t len = 0, i;
 
-	for (i = 0; i < rs->n_policies; i++) {
-		const struct policy *p = rs->policies[i];
-		size_t need = strlen(p->ns) + 1 + strlen(p->name) + !!i;
+	for (i = 0; i < n; i++) {
+		const struct policy *p = policies[i];
+		const char *slash = *p->ns ? "/" : "";
+		size_t need = strlen(p->ns) + strlen(slash) + strlen(p->name) + !!i;
 		/* Room for ",+65535" unless this is the last. */
-		size_t spare = i + 1 < rs->n_policies ? 8 : 0;
+		size_t spare = i + 1 < n ? 8 : 0;
 
 		if (len + need + spare >= size) {
-			snprintf(out + len, size - len, "%s+%zu", i ? "," : "", rs->n_policies - i);
+			snprintf(out + len, size - len, "%s+%zu", i ? "," : "", n - i);
 			return;
 		}
-		len += snprintf(out + len, size - len, "%s%s/%s", i ? "," : "", p->ns, p->name);
+		len += snprintf(out + len, size - len, "%s%s%s%s", i ? "," : "", p->ns, slash,
+				p->name);
 	}
 }
 
-static void add_default_deny(struct sluice_compiler *c, struct build *b, const struct ruleset *rs)
+static void add_default_deny(struct sluice_compiler *c, struct build *b,
+			     struct policy *const *policies, size_t n)
 {
 	char names[SLUICE_NAME_LEN];
 	struct sluice_build_rule *r;
 	struct rule_name *name;
 
-	join_names(rs, names, sizeof(names));
+	join_names(policies, n, names, sizeof(names));
 	name = name_get(c, names, "default-deny");
 	list_add(&b->names, name);
-	r = add_rule(b, name->id);
-	r->action = SLUICE_ACTION_DENY;
+	r = add_rule(b, name->id, SLUICE_TIER_POLICY, SLUICE_ACTION_DENY);
 	r->flags = SLUICE_RULE_DEFAULT;
 	r->any_class = true;
 	r->any_port = true;
 }
 
+static void add_policy(struct sluice_compiler *c, struct build *b, const struct ruleset *rs,
+		       const struct policy *p)
+{
+	char policy[64 + 254];
+	size_t i;
+
+	snprintf(policy, sizeof(policy), "%s%s%s", p->ns, *p->ns ? "/" : "", p->name);
+	for (i = 0; i < p->n_rules[rs->dir]; i++) {
+		const struct compiled_rule *rule = &p->rules[rs->dir][i];
+		struct rule_name *name = name_get(c, policy, rule->name);
+
+		list_add(&b->names, name);
+		add_compiled_rule(b, rs, rule, name->id, p->o->tier);
+	}
+}
+
+/* Too large for any data plane: fail closed, and say so. */
+static struct sluice_ruleset *closed_ruleset(struct sluice_compiler *c, struct build *b,
+					     struct ruleset *rs, const char *why)
+{
+	const struct policy *p = rs->policies[0];
+	struct sluice_ruleset *blob;
+
+	if (asprintf(&rs->problem, "%s %s%s%s%s: %s ruleset denies everything: %s",
+		     sluice_kind_name(p->o->o.kind), p->ns, *p->ns ? "/" : "", p->name,
+		     rs->n_policies > 1 ? " and others" : "", directions[rs->dir], why) < 0)
+		sluice_alloc_check(NULL);
+	c->complaints = true;
+	add_default_deny(c, b, rs->policies, rs->n_policies);
+	if (sluice_ruleset_build(&b->rules[b->n - 1], 1, SLUICE_ACTION_DENY, &blob, NULL))
+		abort();
+	return blob;
+}
+
 static void build_ruleset(struct sluice_compiler *c, struct ruleset *rs)
 {
+	size_t first = first_of(rs, SLUICE_TIER_POLICY),
+	       behind = first_of(rs, SLUICE_TIER_BASELINE);
 	struct sluice_ruleset *blob;
 	struct build b = { 0 };
 	SLUICE_ERR(err);
-	size_t i, k;
+	size_t i;
 
 	c->stats.built++;
 	rs->build = false;
@@ -746,31 +919,14 @@ static void build_ruleset(struct sluice_compiler *c, struct ruleset *rs)
 	free(rs->problem);
 	rs->problem = NULL;
 	for (i = 0; i < rs->n_policies; i++) {
-		const struct policy *p = rs->policies[i];
-		char policy[64 + 254];
-
-		snprintf(policy, sizeof(policy), "%s/%s", p->ns, p->name);
-		for (k = 0; k < p->n_rules[rs->dir]; k++) {
-			const struct compiled_rule *rule = &p->rules[rs->dir][k];
-			struct rule_name *name = name_get(c, policy, rule->name);
-
-			list_add(&b.names, name);
-			add_compiled_rule(&b, rs, rule, name->id);
-		}
+		add_policy(c, &b, rs, rs->policies[i]);
+		if (i + 1 == behind && first < behind)
+			add_default_deny(c, &b, rs->policies + first, behind - first);
 	}
-	add_default_deny(c, &b, rs);
-	if (sluice_ruleset_build(b.rules, b.n, SLUICE_ACTION_DENY, &blob, &err)) {
-		/* Too large for any data plane: fail closed, and say so. */
-		if (asprintf(&rs->problem,
-			     "NetworkPolicy %s/%s%s: %s ruleset denies everything: %s",
-			     rs->policies[0]->ns, rs->policies[0]->name,
-			     rs->n_policies > 1 ? " and others" : "", directions[rs->dir],
-			     sluice_err_msg(&err)) < 0)
-			sluice_alloc_check(NULL);
-		c->complaints = true;
-		if (sluice_ruleset_build(&b.rules[b.n - 1], 1, SLUICE_ACTION_DENY, &blob, NULL))
-			abort();
-	}
+	if (sluice_ruleset_build(b.rules, b.n,
+				 first < behind ? SLUICE_ACTION_DENY : SLUICE_ACTION_ALLOW, &blob,
+				 &err))
+		blob = closed_ruleset(c, &b, rs, sluice_err_msg(&err));
 	for (i = 0; i < b.memory.n; i++)
 		free(b.memory.v[i]);
 	list_clear(&b.memory);

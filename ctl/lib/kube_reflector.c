@@ -20,6 +20,7 @@
 const struct kube_timing kube_timing = {
 	.backoff_min = 800,
 	.backoff_max = 30000,
+	.absent_max = 60000,
 	.list_silence = 30000,
 	.watch_silence = 180000,
 	.watch_least = 300000,
@@ -56,6 +57,9 @@ static void set_well(struct kube_reflector *r)
 
 static void end_exchange(struct kube_exchange *x)
 {
+	for (size_t i = 0; i < x->n_held; i++)
+		sluice_object_put(x->held[i]);
+	x->n_held = 0;
 	kube_stream_free(x->stream);
 	x->stream = NULL;
 }
@@ -84,20 +88,24 @@ static void end_list(struct kube_reflector *r)
 	r->landmarks = 0;
 }
 
+/* How long to wait now. As much again at random: 5,000 nodes lose the same server at the same moment. */
+static int64_t back_off(struct kube_reflector *r, int64_t most)
+{
+	r->backoff = r->backoff ? r->backoff * 2 : r->timing->backoff_min;
+	if (r->backoff > most)
+		r->backoff = most;
+	return r->backoff + arc4random_uniform(r->backoff);
+}
+
 /* Not to be called while the stream is being fed. */
 static void fail(struct kube_reflector *r, const char *why, int64_t retry_after)
 {
-	int64_t delay;
+	int64_t delay = back_off(r, r->timing->backoff_max);
 
 	end_calls(r);
 	end_list(r);
 	r->phase = KUBE_WAITING;
 	r->errors++;
-	r->backoff = r->backoff ? r->backoff * 2 : r->timing->backoff_min;
-	if (r->backoff > r->timing->backoff_max)
-		r->backoff = r->timing->backoff_max;
-	/* As much again at random: 5,000 nodes lose the same server at the same moment. */
-	delay = r->backoff + arc4random_uniform(r->backoff);
 	if (delay < retry_after)
 		delay = retry_after + arc4random_uniform(retry_after / 2 + 1);
 	/* The same again and again is told once, and as long as it stands by status. */
@@ -245,8 +253,25 @@ static void refuse(struct kube_reflector *r, const struct identity *id, const ch
 	remember_refusal(r, id->ns, id->name ?: "", why);
 }
 
-static void apply(struct kube_reflector *r, const struct sluice_value *value)
+static void take(struct kube_reflector *r, struct sluice_object *o)
 {
+	forget_refusal(r, o->ns, o->name);
+	if (sluice_model_apply(r->model, o))
+		r->ops->changed(r->ctx);
+}
+
+static void take_held(struct kube_exchange *x)
+{
+	for (size_t i = 0; i < x->n_held; i++) {
+		take(x->reflector, x->held[i]);
+		sluice_object_put(x->held[i]);
+	}
+	x->n_held = 0;
+}
+
+static void apply(struct kube_exchange *x, const struct sluice_value *value)
+{
+	struct kube_reflector *r = x->reflector;
 	struct identity id = identify(value);
 	struct sluice_object *o = NULL;
 	struct sluice_member *members;
@@ -269,10 +294,13 @@ static void apply(struct kube_reflector *r, const struct sluice_value *value)
 		refuse(r, &id, sluice_err_msg(&err));
 	} else {
 		see(r, o->ns, o->name);
-		forget_refusal(r, o->ns, o->name);
 		o->line = 0; /* of a stream: says nothing to anybody */
-		if (sluice_model_apply(r->model, o))
-			r->ops->changed(r->ctx);
+		if (x->headless) {
+			sluice_grow(x->held, x->n_held, x->cap_held);
+			x->held[x->n_held++] = sluice_object_get(o);
+		} else {
+			take(r, o);
+		}
 	}
 	sluice_object_put(o);
 }
@@ -329,7 +357,8 @@ static int on_head(void *ctx, const struct sluice_value *list, struct sluice_err
 	const char *kind = sluice_value_text(list, "kind") ?: "";
 	const char *version = sluice_value_text(meta, "resourceVersion");
 	const char *next = sluice_value_text(meta, "continue"), *name;
-	struct kube_reflector *r = ctx;
+	struct kube_exchange *x = ctx;
+	struct kube_reflector *r = x->reflector;
 	size_t len;
 	int ret;
 
@@ -343,6 +372,8 @@ static int on_head(void *ctx, const struct sluice_value *list, struct sluice_err
 		return ret;
 	set_text(&r->list_version, version);
 	set_text(&r->next, next && *next ? next : NULL);
+	x->headless = false;
+	take_held(x);
 	return 0;
 }
 
@@ -357,7 +388,8 @@ static int on_refused_item(void *ctx, const struct sluice_value *value, const ch
 			   struct sluice_err *err)
 {
 	struct identity id = identify(value);
-	struct kube_reflector *r = ctx;
+	struct kube_exchange *x = ctx;
+	struct kube_reflector *r = x->reflector;
 	char *text;
 
 	(void)err;
@@ -455,6 +487,9 @@ static int finish_list(struct kube_reflector *r, const char *version, struct slu
 	r->list_form = KUBE_LIST_PIECES;
 	r->backoff = 0;
 	r->synced = true;
+	if (r->absent)
+		note(r, KUBE_INFO, "the cluster has this kind now", NULL);
+	r->absent = false;
 	set_well(r);
 	if (first)
 		r->ops->synced(r->ctx);
@@ -513,7 +548,8 @@ static int on_event(void *ctx, const struct sluice_value *event, struct sluice_e
 	const char *type = sluice_value_text(event, "type") ?: "";
 	const struct sluice_value *object = sluice_value_get(event, "object");
 	struct identity id = identify(object);
-	struct kube_reflector *r = ctx;
+	struct kube_exchange *x = ctx;
+	struct kube_reflector *r = x->reflector;
 
 	if (!object)
 		return sluice_err_set(err, EINVAL, "an event without an object");
@@ -524,7 +560,7 @@ static int on_event(void *ctx, const struct sluice_value *event, struct sluice_e
 	if (!strcmp(type, "BOOKMARK"))
 		return on_bookmark(r, object, id.version, err);
 	if (!strcmp(type, "ADDED") || !strcmp(type, "MODIFIED"))
-		apply(r, object);
+		apply(x, object);
 	else if (!strcmp(type, "DELETED") && id.name)
 		delete (r, id.ns, id.name);
 	else
@@ -542,7 +578,8 @@ static int on_refused_event(void *ctx, const struct sluice_value *event, const c
 	const char *type = sluice_value_text(event, "type") ?: "";
 	const struct sluice_value *object = sluice_value_get(event, "object");
 	struct identity id = identify(object);
-	struct kube_reflector *r = ctx;
+	struct kube_exchange *x = ctx;
+	struct kube_reflector *r = x->reflector;
 
 	r->n_events++;
 	/* That it is gone can be believed whatever else it says. */
@@ -553,6 +590,33 @@ static int on_refused_event(void *ctx, const struct sluice_value *event, const c
 	if (r->phase == KUBE_WATCHING && *id.version)
 		set_text(&r->version, id.version);
 	return 0;
+}
+
+/* ---- kinds that not every cluster has ---- */
+
+static bool is_optional(enum sluice_kind kind)
+{
+	return kind == SLUICE_KIND_CLUSTER_NETWORK_POLICY;
+}
+
+static void become_absent(struct kube_reflector *r)
+{
+	bool first = !r->synced;
+
+	end_calls(r);
+	end_list(r);
+	sluice_map_clear(&r->refusals, free);
+	r->refusals_version++;
+	r->phase = KUBE_ABSENT;
+	r->want_list = true;
+	r->synced = true;
+	if (!r->absent)
+		note(r, KUBE_INFO, "the cluster does not have this kind", NULL);
+	r->absent = true;
+	set_well(r);
+	loop_arm(r->loop, &r->retry, back_off(r, r->timing->absent_max));
+	if (first)
+		r->ops->synced(r->ctx);
 }
 
 /* ---- requests ---- */
@@ -666,6 +730,11 @@ static void on_failure(struct kube_reflector *r, const struct kube_answer *answe
 		step(r);
 		return;
 	}
+	if (answer->status == 404 && is_optional(r->kind) &&
+	    !sluice_model_count(r->model, r->kind)) {
+		become_absent(r);
+		return;
+	}
 	if (loop_now() - r->began > WATCH_HEALTHY && r->phase == KUBE_WATCHING)
 		r->backoff = 0;
 	fail(r, answer->error, answer->retry_after);
@@ -694,9 +763,10 @@ static void request(struct kube_reflector *r, struct kube_exchange *x, enum kube
 	if (asprintf(&path, "%s%s", r->path, query) < 0)
 		sluice_alloc_check(NULL);
 	r->n_events = 0;
+	x->headless = form == KUBE_LIST;
 	r->began = r->heard = loop_now();
 	x->stream = kube_stream_new(form, kube_fields(r->kind),
-				    form == KUBE_LIST ? &list_ops : &watch_ops, r);
+				    form == KUBE_LIST ? &list_ops : &watch_ops, x);
 	x->call = kube_client_request(r->client, &(struct kube_request){ .path = path,
 									 .timeout = timeout,
 									 .data = on_data,
@@ -811,6 +881,8 @@ void kube_reflector_exit(struct kube_reflector *r)
 	end_list(r);
 	loop_disarm(r->loop, &r->retry);
 	sluice_map_clear(&r->refusals, free);
+	for (size_t i = 0; i < N_EXCHANGES; i++)
+		free(r->exchanges[i].held);
 	free(r->version);
 	free(r->problem);
 	free(r->path);

@@ -13,9 +13,16 @@
  * so, or because a complete list does not have them. A list is complete if it is of the kind asked for,
  * has a resourceVersion, not one older than what was seen, and no "continue". An empty list where there
  * were objects is believed when it comes twice. A list of Namespaces without "default" and "kube-system",
- * which every cluster has, is nobody's. The Node that we run on stays while we do.
+ * which every cluster has, is nobody's. The Node that we run on stays while we do. Objects of a list
+ * that says only at its end what it is (custom resources: kube_stream.h) are held until then.
  *
  * An object that is refused keeps its last good version, and is told once.
+ *
+ * ClusterNetworkPolicy is defined by a CustomResourceDefinition that not every cluster has: the answer 404 says so,
+ * where none are known. The kind is then complete, without objects, and asked for again by and by (first after a
+ * second, in the end once in one to two minutes). While objects are known 404 is trouble like any other: the API server
+ * deletes, and tells of, all of them before their definition is gone. One that is just starting answers 503
+ * until it has read its definitions.
  */
 #ifndef SLUICE_CTL_LIB_KUBE_REFLECTOR_H
 #define SLUICE_CTL_LIB_KUBE_REFLECTOR_H
@@ -41,7 +48,7 @@ struct kube_reflector_ops {
 		     const char *detail);
 };
 
-enum kube_phase { KUBE_WAITING, KUBE_LISTING, KUBE_WATCHING };
+enum kube_phase { KUBE_WAITING, KUBE_LISTING, KUBE_WATCHING, KUBE_ABSENT };
 
 /*
  * How a list is asked for. In pieces costs least: of 16,000 pods, 5,000 services and their slices (85 MB of
@@ -59,6 +66,7 @@ enum kube_list_form { KUBE_LIST_PIECES, KUBE_LIST_STREAMED, KUBE_LIST_WHOLE };
 struct kube_timing {
 	int64_t backoff_min; /* 800, doubled each time, with as much again at random */
 	int64_t backoff_max; /* 30000 */
+	int64_t absent_max; /* 60000: the same of a kind that the cluster does not have */
 	int64_t list_silence; /* 30000: a list that says nothing for so long is given up */
 	/* 180000: so is a watch, if the server has sent a bookmark before, which it does each minute */
 	int64_t watch_silence;
@@ -71,7 +79,8 @@ extern const struct kube_timing kube_timing;
 struct kube_reflector {
 	enum sluice_kind kind;
 	enum kube_phase phase;
-	bool synced; /* complete, once */
+	bool synced; /* complete, once; or absent */
+	bool absent; /* the cluster does not have this kind */
 	char *version; /* resourceVersion up to which all is known; NULL: none */
 	char *problem; /* what is wrong now; NULL: nothing */
 	int64_t heard; /* loop_now() of the last byte; 0: never */
@@ -94,6 +103,10 @@ struct kube_reflector {
 		struct kube_reflector *reflector;
 		struct kube_call *call; /* NULL: none, unless its answer is being dealt with */
 		struct kube_stream *stream; /* NULL: free */
+		bool headless; /* what the list is of, and of when, is not known yet */
+		struct sluice_object *
+			*held; /* what has come of it until then, each with a reference */
+		size_t n_held, cap_held;
 	} exchanges[2]; /* two pieces of a list, or one watch */
 	struct timer retry;
 	struct timer silence;

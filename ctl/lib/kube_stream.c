@@ -16,7 +16,9 @@
  *
  * leaves {"type":"ADDED","object":{"metadata":{"name":"web"}...}}. When level 0 is closed, the buffer is
  * one event; it is read, handed on, and emptied. In a list that happens at the end of each element of level
- * 1, "items", and the buffer is cut back to what the list had before it.
+ * 1, "items", and the buffer is cut back to what the list had before it. Where items begin, what the buffer
+ * holds is the list's head, if its metadata is there: of its own kinds the API server writes it first. Lists of
+ * custom resources have their fields sorted (apiVersion, items, kind, metadata): then the head is handed on at the end.
  *
  * An object that yajl refuses (U+0000 in a text, say) is scanned once more, out of the buffer, for its name
  * alone, so that it can be told which one it was.
@@ -81,6 +83,7 @@ struct kube_stream {
 	size_t start; /* of the item at hand; 0 outside */
 	const char *trouble; /* why the object at hand cannot be whole; NULL: it is */
 	bool again; /* it looks for the name of what could not be read: there is no third time */
+	bool listed; /* its items have begun */
 	bool headed; /* the list's head was handed on */
 	bool ended; /* the list is complete */
 	struct sluice_arena arena;
@@ -312,23 +315,22 @@ static int hand_on(struct kube_stream *s, size_t start, struct sluice_err *err)
 	return ret;
 }
 
-/* What stands before the items. */
+/* What the list has beside its items: all of it at the end, else what stands before them, if that is enough. */
 static int hand_on_head(struct kube_stream *s, const char *rest, struct sluice_err *err)
 {
+	bool end = !*rest;
 	const struct sluice_value *at;
 	size_t len = s->len;
 	struct sluice_value value;
 	int ret;
 
-	if (s->headed)
-		return sluice_err_set(err, EINVAL, "\"items\" is given twice");
-	s->headed = true;
 	keep_bytes(s, rest, strlen(rest));
 	ret = read_value(s, 0, &value, err);
 	at = ret ? NULL : sluice_value_get(&value, "items");
 	if (!ret && !(at && (at->type == SLUICE_VALUE_LIST || at->type == SLUICE_VALUE_NULL)))
 		ret = sluice_err_set(err, EINVAL, "this is not a list of objects");
-	if (!ret)
+	s->headed = end || sluice_value_get(ret ? NULL : &value, "metadata");
+	if (!ret && s->headed)
 		ret = s->ops->head(s->ctx, &value, err);
 	cut_back(s, len);
 	return ret;
@@ -392,6 +394,9 @@ static int start_value(struct kube_stream *s, char c, struct sluice_err *err)
 		l->keep = true;
 
 	if (below == items && c == '[' && l->keep) {
+		if (s->listed)
+			return sluice_err_set(err, EINVAL, "\"items\" is given twice");
+		s->listed = true;
 		open_level(s, c, s->items);
 		top(s)->handed_on = true;
 		return hand_on_head(s, "]}", err);

@@ -36,8 +36,8 @@ const struct kube_field *kube_fields(enum sluice_kind kind);
 
 struct kube_stream_ops {
 	/*
-	 * LIST: what stands before the items, "items" itself empty. Kubernetes puts kind and metadata there;
-	 * a list that does not is to be refused.
+	 * LIST: what it has beside its items, "items" itself empty; once, before the items if its metadata stands
+	 * there, else behind them, as in lists of custom resources.
 	 */
 	int (*head)(void *ctx, const struct sluice_value *list, struct sluice_err *err);
 	/* An item, or an event ("type" and "object"). Valid during the call. */

@@ -510,7 +510,7 @@ static bool key_of_value(struct key *k, const struct sluice_value *value)
 	for (i = 0; i < SLUICE_KIND_COUNT; i++) {
 		if (strcmp(sluice_kind_name(i), kind))
 			continue;
-		if (i == SLUICE_KIND_NAMESPACE || i == SLUICE_KIND_NODE)
+		if (!sluice_kind_namespaced(i))
 			ns = "";
 		else if (!ns || !*ns)
 			ns = "default";

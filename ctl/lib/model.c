@@ -67,6 +67,17 @@ const char *sluice_kind_api(enum sluice_kind kind)
 	return versions[kind];
 }
 
+bool sluice_kind_namespaced(enum sluice_kind kind)
+{
+	static const bool values[] = {
+#define X(sym, kind, api, namespaced, word) namespaced,
+		SLUICE_KINDS(X)
+#undef X
+	};
+
+	return values[kind];
+}
+
 struct sluice_model *sluice_model_new(void)
 {
 	return sluice_zalloc(sizeof(struct sluice_model));
@@ -185,7 +196,7 @@ static void adopt_place(struct sluice_object *old, struct sluice_object *o)
 	old->line = o->line;
 	old->file = o->file;
 	o->file = file;
-	if (o->kind != SLUICE_KIND_NETWORK_POLICY)
+	if (!sluice_kind_is_policy(o->kind))
 		return;
 	for (d = 0; d < 2; d++) {
 		struct sluice_policy *a = (struct sluice_policy *)old;

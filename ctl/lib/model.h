@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/ruleset.h"
 #include "ctl/lib/address.h"
 #include "ctl/lib/dataplane.h"
 #include "ctl/lib/err.h"
@@ -23,14 +24,16 @@
 #include "ctl/lib/value.h"
 
 /* X(symbol, kind, apiVersion, namespaced, word for status) */
-#define SLUICE_KINDS(X)                                                                   \
-	X(NAMESPACE, "Namespace", "v1", false, "namespaces")                              \
-	X(NODE, "Node", "v1", false, "nodes")                                             \
-	X(POD, "Pod", "v1", true, "pods")                                                 \
-	X(SERVICE, "Service", "v1", true, "services")                                     \
-	X(ENDPOINTS, "Endpoints", "v1", true, "endpoints")                                \
-	X(ENDPOINT_SLICE, "EndpointSlice", "discovery.k8s.io/v1", true, "endpointslices") \
-	X(NETWORK_POLICY, "NetworkPolicy", "networking.k8s.io/v1", true, "networkpolicies")
+#define SLUICE_KINDS(X)                                                                        \
+	X(NAMESPACE, "Namespace", "v1", false, "namespaces")                                   \
+	X(NODE, "Node", "v1", false, "nodes")                                                  \
+	X(POD, "Pod", "v1", true, "pods")                                                      \
+	X(SERVICE, "Service", "v1", true, "services")                                          \
+	X(ENDPOINTS, "Endpoints", "v1", true, "endpoints")                                     \
+	X(ENDPOINT_SLICE, "EndpointSlice", "discovery.k8s.io/v1", true, "endpointslices")      \
+	X(NETWORK_POLICY, "NetworkPolicy", "networking.k8s.io/v1", true, "networkpolicies")    \
+	X(CLUSTER_NETWORK_POLICY, "ClusterNetworkPolicy", "policy.networking.k8s.io/v1alpha2", \
+	  false, "clusternetworkpolicies")
 
 enum sluice_kind {
 #define X(sym, kind, api, namespaced, word) SLUICE_KIND_##sym,
@@ -42,6 +45,7 @@ enum sluice_kind {
 const char *sluice_kind_name(enum sluice_kind kind); /* "NetworkPolicy" */
 const char *sluice_kind_word(enum sluice_kind kind); /* "networkpolicies" */
 const char *sluice_kind_api(enum sluice_kind kind); /* "networking.k8s.io/v1" */
+bool sluice_kind_namespaced(enum sluice_kind kind);
 
 /* Every object begins with this. */
 struct sluice_object {
@@ -153,6 +157,8 @@ struct sluice_policy_peer {
 	struct sluice_cidr cidr; /* is_block */
 	struct sluice_cidr *except;
 	size_t n_except;
+	bool is_nodes; /* the addresses of the nodes that this selector finds */
+	struct sluice_selector nodes;
 	bool has_pods; /* otherwise: all pods of the namespaces */
 	bool has_namespaces; /* otherwise: the policy's own namespace */
 	struct sluice_selector pods;
@@ -165,18 +171,37 @@ struct sluice_policy_rule {
 	struct sluice_policy_port *ports; /* none: every port of every protocol */
 	size_t n_ports;
 	unsigned int line; /* in o.file; 0 when not known */
+	uint8_t action; /* enum sluice_action; of a NetworkPolicy always allow */
+	char *name; /* given by its author, else NULL */
+	/*
+	 * Of a ClusterNetworkPolicy: what of it is not supported, else NULL. The rule fails closed, as its API asks
+	 * for: an Accept matches nothing, a Deny or Pass has become a Deny of everything.
+	 */
+	char *unsupported;
+	bool matches_nothing;
 };
 
 #define SLUICE_INGRESS 0
 #define SLUICE_EGRESS 1
 
+/* NetworkPolicy and ClusterNetworkPolicy. */
 struct sluice_policy {
 	struct sluice_object o;
-	struct sluice_selector pods;
-	bool isolates[2]; /* policyTypes after defaulting: SLUICE_INGRESS, SLUICE_EGRESS */
+	uint8_t tier; /* enum sluice_tier */
+	uint16_t priority; /* in its tier: less is earlier; of a NetworkPolicy 0 */
+	struct sluice_selector
+		namespaces; /* of its subject; of a NetworkPolicy: unused, it is its own */
+	struct sluice_selector pods; /* of its subject */
+	/* SLUICE_INGRESS, SLUICE_EGRESS: policyTypes after defaulting; of a ClusterNetworkPolicy: it has rules */
+	bool applies[2];
 	struct sluice_policy_rule *rules[2];
 	size_t n_rules[2];
 };
+
+static inline bool sluice_kind_is_policy(enum sluice_kind kind)
+{
+	return kind == SLUICE_KIND_NETWORK_POLICY || kind == SLUICE_KIND_CLUSTER_NETWORK_POLICY;
+}
 
 /*
  * Decodes and validates one object as the API server would. file: where it stands, or NULL; it is

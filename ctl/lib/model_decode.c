@@ -3,7 +3,7 @@
  * From values to the model's objects, with the API server's validation.
  *
  * Every function that reads a value is given its path, a list of steps on the callers' stacks, and
- * reports with fail(), which names the object, the path and the line. NetworkPolicy is read
+ * reports with fail(), which names the object, the path and the line. Policies are read
  * strictly: a field that is not known is refused, for a misspelt "egres" would silently open what
  * its author meant to close. The other kinds carry much that has no meaning here and is skipped.
  *
@@ -525,6 +525,7 @@ static bool decode_policy(struct decoder *d, const struct path *root, struct slu
 	struct path spec = step(root, "spec"), sp, tp;
 	size_t n, i, dir;
 
+	policy->tier = SLUICE_TIER_POLICY;
 	if (!ONLY(d, root, "apiVersion", "kind", "metadata", "spec", "status"))
 		return false;
 	if (!spec.value)
@@ -561,15 +562,427 @@ static bool decode_policy(struct decoder *d, const struct path *root, struct slu
 		if (!want_string(d, &at, &s))
 			return false;
 		if (!strcmp(s, "Ingress"))
-			policy->isolates[SLUICE_INGRESS] = true;
+			policy->applies[SLUICE_INGRESS] = true;
 		else if (!strcmp(s, "Egress"))
-			policy->isolates[SLUICE_EGRESS] = true;
+			policy->applies[SLUICE_EGRESS] = true;
 		else
 			return fail(d, &at, "\"%.40s\" is not one of Ingress, Egress", s);
 	}
 	if (!n) {
-		policy->isolates[SLUICE_INGRESS] = true;
-		policy->isolates[SLUICE_EGRESS] = policy->n_rules[SLUICE_EGRESS];
+		policy->applies[SLUICE_INGRESS] = true;
+		policy->applies[SLUICE_EGRESS] = policy->n_rules[SLUICE_EGRESS];
+	}
+	return true;
+}
+
+static void free_peers(struct sluice_policy_rule *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_peers; i++) {
+		free(r->peers[i].except);
+		sluice_selector_clear(&r->peers[i].pods);
+		sluice_selector_clear(&r->peers[i].namespaces);
+		sluice_selector_clear(&r->peers[i].nodes);
+	}
+	free(r->peers);
+	r->peers = NULL;
+	r->n_peers = 0;
+}
+
+static void free_ports(struct sluice_policy_rule *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->n_ports; i++)
+		free(r->ports[i].name);
+	free(r->ports);
+	r->ports = NULL;
+	r->n_ports = 0;
+}
+
+/* ---- ClusterNetworkPolicy ---- */
+
+/*
+ * Two kinds of trouble. What no API server would have stored is refused, as with the other kinds. What a
+ * newer definition may allow and this does not know (a peer or a protocol without a field that is known) or
+ * cannot do makes its rule fail closed, so that the rules around it still count: unsupported().
+ */
+
+#define MAX_PRIORITY 1000
+#define MAX_CLUSTER_ITEMS 25 /* rules of a direction, peers, networks, protocols */
+#define MAX_RULE_NAME 100 /* characters */
+
+/* What the rule says from now on; whatever else it has is read, and checked, for nothing. */
+__attribute__((format(printf, 3, 4))) static bool
+unsupported(struct sluice_policy_rule *rule, const struct path *p, const char *fmt, ...)
+{
+	size_t len = 0;
+	va_list ap;
+	FILE *f;
+
+	if (rule->unsupported)
+		return true;
+	f = sluice_alloc_check(open_memstream(&rule->unsupported, &len));
+	print_path(f, p);
+	fputs(": ", f);
+	va_start(ap, fmt);
+	vfprintf(f, fmt, ap);
+	va_end(ap);
+	fclose(f);
+	sluice_alloc_check(rule->unsupported);
+	return true;
+}
+
+/* One field of those that an object may have; NULL: none, several, or one that is not known. */
+static const char *only_field(const struct path *p, const char *const *known)
+{
+	const char *found = NULL;
+	size_t i, k;
+
+	for (k = 0; k < p->value->n; k++) {
+		const struct sluice_member *m = &p->value->members[k];
+
+		if (is(&m->value, SLUICE_VALUE_NULL))
+			continue;
+		for (i = 0; known[i] && strcmp(known[i], m->key); i++)
+			;
+		if (!known[i] || found)
+			return NULL;
+		found = known[i];
+	}
+	return found;
+}
+
+#define ONLY_FIELD(p, ...) only_field((p), (const char *const[]){ __VA_ARGS__, NULL })
+
+static bool want_items(struct decoder *d, const struct path *p, size_t least, size_t *n)
+{
+	if (!want_list(d, p, n))
+		return false;
+	if (*n < least)
+		return fail(d, p, "needs at least one item");
+	if (*n > MAX_CLUSTER_ITEMS)
+		return fail(d, p, "has more than %d items", MAX_CLUSTER_ITEMS);
+	return true;
+}
+
+/* namespaceSelector and podSelector, both required. */
+static bool decode_namespaced_pod(struct decoder *d, const struct path *p,
+				  struct sluice_selector *namespaces, struct sluice_selector *pods)
+{
+	struct path np, pp;
+
+	if (!want_object(d, p))
+		return false;
+	np = step(p, "namespaceSelector");
+	pp = step(p, "podSelector");
+	if (!ONLY(d, p, "namespaceSelector", "podSelector"))
+		return false;
+	if (!np.value)
+		return fail(d, &np, "is required");
+	if (!pp.value)
+		return fail(d, &pp, "is required");
+	return decode_selector(d, &np, namespaces) && decode_selector(d, &pp, pods);
+}
+
+static struct sluice_policy_peer *add_peer(struct sluice_policy_rule *rule)
+{
+	struct sluice_policy_peer *peer;
+
+	rule->peers = sluice_realloc(rule->peers, rule->n_peers + 1, sizeof(*rule->peers));
+	peer = &rule->peers[rule->n_peers++];
+	memset(peer, 0, sizeof(*peer));
+	return peer;
+}
+
+static bool decode_networks(struct decoder *d, const struct path *p,
+			    struct sluice_policy_rule *rule)
+{
+	size_t n, i;
+
+	if (!want_items(d, p, 1, &n))
+		return false;
+	for (i = 0; i < n; i++) {
+		struct path at = element(p, i);
+		struct sluice_policy_peer *peer = add_peer(rule);
+
+		peer->is_block = true;
+		if (!want_cidr(d, &at, &peer->cidr))
+			return false;
+	}
+	return true;
+}
+
+static bool decode_cluster_peer(struct decoder *d, const struct path *p, size_t dir,
+				struct sluice_policy_rule *rule)
+{
+	struct sluice_policy_peer *peer;
+	const char *field;
+	struct path at;
+
+	if (!is(p->value, SLUICE_VALUE_OBJECT))
+		return fail(d, p, "must be an object");
+	if (dir == SLUICE_INGRESS)
+		field = ONLY_FIELD(p, "namespaces", "pods");
+	else
+		field = ONLY_FIELD(p, "namespaces", "pods", "nodes", "networks", "domainNames");
+	if (!field)
+		return unsupported(rule, p, "not one kind of peer that is known");
+	at = step(p, field);
+	if (!strcmp(field, "domainNames"))
+		return unsupported(rule, &at, "is not supported");
+	if (!strcmp(field, "networks"))
+		return decode_networks(d, &at, rule);
+	peer = add_peer(rule);
+	if (!strcmp(field, "nodes")) {
+		peer->is_nodes = true;
+		return decode_selector(d, &at, &peer->nodes);
+	}
+	peer->has_namespaces = true;
+	if (!strcmp(field, "namespaces"))
+		return decode_selector(d, &at, &peer->namespaces);
+	peer->has_pods = true;
+	return decode_namespaced_pod(d, &at, &peer->namespaces, &peer->pods);
+}
+
+static struct sluice_policy_port *add_port(struct sluice_policy_rule *rule, uint8_t proto)
+{
+	struct sluice_policy_port *port;
+
+	rule->ports = sluice_realloc(rule->ports, rule->n_ports + 1, sizeof(*rule->ports));
+	port = &rule->ports[rule->n_ports++];
+	*port = (struct sluice_policy_port){ .proto = proto };
+	return port;
+}
+
+/* destinationPort: one number, or a range. */
+static bool decode_destination(struct decoder *d, const struct path *p, uint8_t proto,
+			       struct sluice_policy_rule *rule)
+{
+	struct path np, rp, sp, ep;
+	uint16_t lo, hi;
+	const char *field;
+	struct sluice_policy_port *port;
+
+	if (!want_object(d, p))
+		return false;
+	field = ONLY_FIELD(p, "number", "range");
+	if (!field)
+		return unsupported(rule, p, "neither a number nor a range");
+	np = step(p, "number");
+	rp = step(p, "range");
+	if (np.value) {
+		if (!want_port(d, &np, &lo))
+			return false;
+		hi = lo;
+	} else {
+		if (!want_object(d, &rp) || !ONLY(d, &rp, "start", "end"))
+			return false;
+		sp = step(&rp, "start");
+		ep = step(&rp, "end");
+		if (!sp.value)
+			return fail(d, &sp, "is required");
+		if (!ep.value)
+			return fail(d, &ep, "is required");
+		if (!want_port(d, &sp, &lo) || !want_port(d, &ep, &hi))
+			return false;
+		if (lo >= hi)
+			return fail(d, &ep, "%u is not larger than start %u", hi, lo);
+	}
+	port = add_port(rule, proto);
+	port->lo = lo;
+	port->hi = hi;
+	return true;
+}
+
+static bool decode_cluster_protocol(struct decoder *d, const struct path *p,
+				    struct sluice_policy_rule *rule)
+{
+	static const struct {
+		const char *field;
+		uint8_t proto;
+	} protocols[] = {
+		{ "tcp", SLUICE_PROTO_TCP },
+		{ "udp", SLUICE_PROTO_UDP },
+		{ "sctp", SLUICE_PROTO_SCTP },
+	};
+	struct path at, dp;
+	const char *field, *name = "";
+	size_t i;
+
+	if (!is(p->value, SLUICE_VALUE_OBJECT))
+		return fail(d, p, "must be an object");
+	field = ONLY_FIELD(p, "tcp", "udp", "sctp", "destinationNamedPort");
+	if (!field)
+		return unsupported(rule, p, "not one protocol that is known");
+	at = step(p, field);
+	if (!strcmp(field, "destinationNamedPort")) {
+		if (!want_string(d, &at, &name))
+			return false;
+		/* The API server takes any text here; no container can give its port another name. */
+		if (port_name_problem(name))
+			return unsupported(rule, &at, "port name \"%.40s\" %s", name,
+					   port_name_problem(name));
+		/* Whatever its protocol. */
+		for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
+			add_port(rule, protocols[i].proto)->name = sluice_strdup(name);
+		return true;
+	}
+	if (!want_object(d, &at))
+		return false;
+	if (!ONLY_FIELD(&at, "destinationPort"))
+		return unsupported(rule, &at, "not destinationPort, which alone is known");
+	dp = step(&at, "destinationPort");
+	for (i = 0; strcmp(protocols[i].field, field); i++)
+		;
+	return decode_destination(d, &dp, protocols[i].proto, rule);
+}
+
+static bool decode_cluster_action(struct decoder *d, const struct path *p, uint8_t *action)
+{
+	const char *s = NULL;
+
+	if (!want_string(d, p, &s))
+		return false;
+	if (!s)
+		return fail(d, p, "is required");
+	if (!strcmp(s, "Accept"))
+		*action = SLUICE_ACTION_ALLOW;
+	else if (!strcmp(s, "Deny"))
+		*action = SLUICE_ACTION_DENY;
+	else if (!strcmp(s, "Pass"))
+		*action = SLUICE_ACTION_PASS;
+	else
+		return fail(d, p, "\"%.40s\" is not one of Accept, Deny, Pass", s);
+	return true;
+}
+
+static void fail_closed(struct sluice_policy_rule *rule)
+{
+	if (rule->action == SLUICE_ACTION_ALLOW) {
+		rule->matches_nothing = true;
+		return;
+	}
+	rule->action = SLUICE_ACTION_DENY;
+	free_peers(rule);
+	free_ports(rule);
+}
+
+static bool decode_cluster_rule(struct decoder *d, const struct path *p, size_t dir,
+				struct sluice_policy_rule *rule)
+{
+	const char *peers = dir == SLUICE_INGRESS ? "from" : "to", *name = "";
+	struct path np, ap, fp, pp;
+	size_t n, i;
+
+	if (!is(p->value, SLUICE_VALUE_OBJECT))
+		return fail(d, p, "must be an object");
+	rule->line = line_of(p);
+	np = step(p, "name");
+	ap = step(p, "action");
+	fp = step(p, peers);
+	pp = step(p, "protocols");
+	if (!ONLY(d, p, "name", "action", peers, "protocols") || !want_string(d, &np, &name) ||
+	    !decode_cluster_action(d, &ap, &rule->action) || !want_items(d, &fp, 1, &n))
+		return false;
+	if (strlen(name) > 4 * MAX_RULE_NAME)
+		return fail(d, &np, "has more than %d characters", MAX_RULE_NAME);
+	rule->name = *name ? sluice_strdup(name) : NULL;
+	for (i = 0; i < n; i++) {
+		struct path at = element(&fp, i);
+
+		if (!decode_cluster_peer(d, &at, dir, rule))
+			return false;
+	}
+	if (!want_items(d, &pp, pp.value ? 1 : 0, &n))
+		return false;
+	for (i = 0; i < n; i++) {
+		struct path at = element(&pp, i);
+
+		if (!decode_cluster_protocol(d, &at, rule))
+			return false;
+	}
+	if (rule->unsupported)
+		fail_closed(rule);
+	return true;
+}
+
+static bool decode_subject(struct decoder *d, const struct path *p, struct sluice_policy *policy)
+{
+	struct path np, pp;
+
+	if (!p->value)
+		return fail(d, p, "is required");
+	if (!want_object(d, p) || !ONLY(d, p, "namespaces", "pods"))
+		return false;
+	np = step(p, "namespaces");
+	pp = step(p, "pods");
+	if (!np.value == !pp.value)
+		return fail(d, p, "needs one of namespaces, pods");
+	if (np.value)
+		return decode_selector(d, &np, &policy->namespaces);
+	return decode_namespaced_pod(d, &pp, &policy->namespaces, &policy->pods);
+}
+
+static bool decode_tier(struct decoder *d, const struct path *spec, struct sluice_policy *policy)
+{
+	struct path tp = step(spec, "tier"), pp = step(spec, "priority");
+	const char *tier = NULL;
+
+	if (!want_string(d, &tp, &tier))
+		return false;
+	if (!tier)
+		return fail(d, &tp, "is required");
+	if (!strcmp(tier, "Admin"))
+		policy->tier = SLUICE_TIER_ADMIN;
+	else if (!strcmp(tier, "Baseline"))
+		policy->tier = SLUICE_TIER_BASELINE;
+	else
+		return fail(d, &tp, "\"%.40s\" is not one of Admin, Baseline", tier);
+	if (!pp.value)
+		return fail(d, &pp, "is required");
+	if (!is(pp.value, SLUICE_VALUE_INTEGER))
+		return fail(d, &pp, "must be a whole number, is %s", type_name(pp.value));
+	if (pp.value->integer < 0 || pp.value->integer > MAX_PRIORITY)
+		return fail(d, &pp, "%lld is not between 0 and %d", (long long)pp.value->integer,
+			    MAX_PRIORITY);
+	policy->priority = pp.value->integer;
+	return true;
+}
+
+static bool decode_cluster_policy(struct decoder *d, const struct path *root,
+				  struct sluice_object *o)
+{
+	static const char *const fields[2] = { "ingress", "egress" };
+	struct sluice_policy *policy = (struct sluice_policy *)o;
+	struct path spec = step(root, "spec"), sp;
+	size_t n, i, dir;
+
+	if (!ONLY(d, root, "apiVersion", "kind", "metadata", "spec", "status"))
+		return false;
+	if (!spec.value)
+		return fail(d, &spec, "is required");
+	if (!want_object(d, &spec) ||
+	    !ONLY(d, &spec, "tier", "priority", "subject", "ingress", "egress"))
+		return false;
+	sp = step(&spec, "subject");
+	if (!decode_tier(d, &spec, policy) || !decode_subject(d, &sp, policy))
+		return false;
+	for (dir = 0; dir < 2; dir++) {
+		struct path rp = step(&spec, fields[dir]);
+
+		if (!want_items(d, &rp, 0, &n))
+			return false;
+		policy->rules[dir] = sluice_zalloc(n * sizeof(*policy->rules[dir]));
+		for (i = 0; i < n; i++) {
+			struct path at = element(&rp, i);
+
+			policy->n_rules[dir]++;
+			if (!decode_cluster_rule(d, &at, dir, &policy->rules[dir][i]))
+				return false;
+		}
+		policy->applies[dir] = n;
 	}
 	return true;
 }
@@ -1103,6 +1516,10 @@ static struct kind_info kind_info(enum sluice_kind kind)
 		k.size = sizeof(struct sluice_policy);
 		k.decode = decode_policy;
 		break;
+	case SLUICE_KIND_CLUSTER_NETWORK_POLICY:
+		k.size = sizeof(struct sluice_policy);
+		k.decode = decode_cluster_policy;
+		break;
 	case SLUICE_KIND_COUNT:
 		break;
 	}
@@ -1251,24 +1668,20 @@ struct sluice_object *sluice_object_get(struct sluice_object *o)
 
 static void free_policy(struct sluice_policy *p)
 {
-	size_t dir, i, k;
+	size_t dir, i;
 
 	for (dir = 0; dir < 2; dir++) {
 		for (i = 0; i < p->n_rules[dir]; i++) {
 			struct sluice_policy_rule *r = &p->rules[dir][i];
 
-			for (k = 0; k < r->n_peers; k++) {
-				free(r->peers[k].except);
-				sluice_selector_clear(&r->peers[k].pods);
-				sluice_selector_clear(&r->peers[k].namespaces);
-			}
-			for (k = 0; k < r->n_ports; k++)
-				free(r->ports[k].name);
-			free(r->peers);
-			free(r->ports);
+			free_peers(r);
+			free_ports(r);
+			free(r->name);
+			free(r->unsupported);
 		}
 		free(p->rules[dir]);
 	}
+	sluice_selector_clear(&p->namespaces);
 	sluice_selector_clear(&p->pods);
 }
 
@@ -1332,6 +1745,7 @@ void sluice_object_put(struct sluice_object *o)
 		free_slice((struct sluice_slice *)o);
 		break;
 	case SLUICE_KIND_NETWORK_POLICY:
+	case SLUICE_KIND_CLUSTER_NETWORK_POLICY:
 		free_policy((struct sluice_policy *)o);
 		break;
 	case SLUICE_KIND_NAMESPACE:

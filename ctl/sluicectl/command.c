@@ -81,8 +81,10 @@ const struct command commands[] = {
 	{ .name = "get rules",
 	  .args = "",
 	  .summary = "list the rules and their ids",
-	  .text = "A rule is named by its policy and its place in it, counted from 0. The rule "
-		  "default-deny closes the list of all the policies that isolate a pod.",
+	  .text = "A rule is named by its policy and its place in it, counted from 0, and by its own "
+		  "name, if a ClusterNetworkPolicy gives it one; a ClusterNetworkPolicy has no "
+		  "namespace before its name. The rule default-deny closes the list of all the "
+		  "NetworkPolicies that isolate a pod.",
 	  .run = run_get_rules },
 	{ .name = "get rulesets",
 	  .args = "",

@@ -49,7 +49,7 @@ static void each_policy(struct collection *c, const char *names,
 		struct policy **slot;
 
 		len = strcspn(names, ",");
-		if (!memchr(names, '/', len)) /* "+12": so many more, for which there was no room */
+		if (!len || *names == '+') /* "+12": so many more, for which there was no room */
 			return;
 		slot = (struct policy **)sluice_map_slot(&c->policies, names, len);
 		if (!*slot) {

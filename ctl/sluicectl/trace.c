@@ -99,22 +99,22 @@ static int ask(const struct source *s, const struct sluice_probe *probe,
 
 /* ---- for people ---- */
 
-/* "shop/api" and "ingress[1]" to the place of that rule in the manifests. */
+/* "shop/api", or "tenants" of the cluster, and "ingress[1]" to the place of that rule in the manifests. */
 static void print_place(const struct source *s, const struct sluice_probe_side *side)
 {
 	const struct sluice_policy *p;
 	unsigned int index, line = 0;
-	const char *slash;
-	char ns[64];
+	const char *slash = side->policy ? strchr(side->policy, '/') : NULL;
+	size_t len = slash ? slash - side->policy : 0;
+	char ns[64] = "";
 	int dir;
 
-	slash = side->policy ? strchr(side->policy, '/') : NULL;
-	if (!s->model || !slash || (size_t)(slash - side->policy) >= sizeof(ns))
+	if (!s->model || !side->policy || len >= sizeof(ns))
 		return;
-	memcpy(ns, side->policy, slash - side->policy);
-	ns[slash - side->policy] = 0;
-	p = sluice_to_policy(
-		sluice_model_find(s->model, SLUICE_KIND_NETWORK_POLICY, ns, slash + 1));
+	memcpy(ns, side->policy, len);
+	p = sluice_to_policy(sluice_model_find(
+		s->model, slash ? SLUICE_KIND_NETWORK_POLICY : SLUICE_KIND_CLUSTER_NETWORK_POLICY,
+		ns, slash ? slash + 1 : side->policy));
 	if (!p)
 		return;
 	dir = side->rule[0] == 'e' ? SLUICE_EGRESS : SLUICE_INGRESS;

@@ -13,8 +13,13 @@
 
 /* In the order in which they are asked for. */
 static const enum sluice_kind kinds[] = {
-	SLUICE_KIND_NAMESPACE, SLUICE_KIND_NODE,	   SLUICE_KIND_SERVICE,
-	SLUICE_KIND_POD,       SLUICE_KIND_ENDPOINT_SLICE, SLUICE_KIND_NETWORK_POLICY,
+	SLUICE_KIND_NAMESPACE,
+	SLUICE_KIND_NODE,
+	SLUICE_KIND_SERVICE,
+	SLUICE_KIND_POD,
+	SLUICE_KIND_ENDPOINT_SLICE,
+	SLUICE_KIND_NETWORK_POLICY,
+	SLUICE_KIND_CLUSTER_NETWORK_POLICY,
 };
 
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -158,6 +163,7 @@ static json_t *reflector_status(const struct kube_reflector *r)
 		[KUBE_WAITING] = "waiting",
 		[KUBE_LISTING] = "listing",
 		[KUBE_WATCHING] = "watching",
+		[KUBE_ABSENT] = "absent",
 	};
 
 	return json_pack("{s:b, s:s, s:s*, s:s*, s:o*, s:I, s:I, s:I, s:I, s:I}", "synced",

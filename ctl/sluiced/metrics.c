@@ -435,8 +435,9 @@ static void read_process(struct process *p)
 	  "Requests about Kubernetes Events of problems, by result", problem_events(s))              \
 	X("sluice_source_synced", "gauge", "1 once all objects of a source were there",              \
 	  each_source(s, o->synced))                                                                 \
-	X("sluice_source_connected", "gauge", "1 while a watch is open",                             \
-	  each_source(s, o->phase == KUBE_WATCHING))                                                 \
+	X("sluice_source_connected", "gauge",                                                        \
+	  "1 while a watch is open, or the cluster does not have the kind",                          \
+	  each_source(s, o->phase == KUBE_WATCHING || o->phase == KUBE_ABSENT))                      \
 	X("sluice_source_silence_seconds", "gauge",                                                  \
 	  "Since the last event or bookmark of a source",                                            \
 	  each_source(s, o->heard ? (loop_now() - o->heard) / 1e3 : NAN))                            \

@@ -20,7 +20,8 @@ import urllib.parse
 
 KINDS = {"namespaces": ("Namespace", "v1"), "nodes": ("Node", "v1"), "pods": ("Pod", "v1"), "services": ("Service", "v1"),
          "endpointslices": ("EndpointSlice", "discovery.k8s.io/v1"),
-         "networkpolicies": ("NetworkPolicy", "networking.k8s.io/v1")}
+         "networkpolicies": ("NetworkPolicy", "networking.k8s.io/v1"),
+         "clusternetworkpolicies": ("ClusterNetworkPolicy", "policy.networking.k8s.io/v1alpha2")}
 GO_ON = object()
 
 
@@ -115,7 +116,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 fault = queue.popleft() if queue else None
             if fault and fault(self, query, word) is not GO_ON:
                 return
-            if word not in KINDS:
+            if word not in KINDS or word in api.absent:
                 self.send_json(404, status(404, "NotFound", "the server could not find the requested resource"))
             elif verb == "watch":
                 self.watch(api, word, query)
@@ -142,8 +143,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         metadata = {"resourceVersion": str(revision)}
         if end < len(texts):
             metadata["continue"] = f"{revision}.{end}"
-        head = json.dumps({"kind": kind + "List", "apiVersion": version, "metadata": metadata})[:-1]
-        self.send_body(200, (head + ', "items": [' + ",".join(texts[at:end]) + "]}\n").encode(), compress=True)
+        items = "[" + ",".join(texts[at:end]) + "]"
+        if kind == "ClusterNetworkPolicy":  # a custom resource: the fields are sorted
+            text = f'{{"apiVersion":"{version}","items":{items},"kind":"{kind}List","metadata":{json.dumps(metadata)}}}\n'
+        else:
+            text = json.dumps({"kind": kind + "List", "apiVersion": version, "metadata": metadata})[:-1] + f', "items": {items}}}\n'
+        self.send_body(200, text.encode(), compress=True)
 
     def watch(self, api, word, query):
         kind, version = KINDS[word]
@@ -199,6 +204,7 @@ class FakeApi:
         self.certificates = certificates
         self.client_ca = client_ca
         self.watch_list = watch_list
+        self.absent = set()  # words of kinds whose definition is not there
         self.watch_seconds = 3600.0
         self.token = None
         self.revision = 1000

@@ -69,6 +69,12 @@ def policy(name="web", ns="shop", app="web", peer="client", port=8080):
         "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": peer}}}], "ports": [{"protocol": "TCP", "port": port}]}]}}
 
 
+def cluster_policy(name="tenants", team="a"):
+    return {"metadata": metadata(name), "spec": {
+        "tier": "Admin", "priority": 10, "subject": {"namespaces": {"matchLabels": {"team": team}}},
+        "ingress": [{"name": "others", "action": "Deny", "from": [{"namespaces": {}}]}]}}
+
+
 def small_cluster(api):
     for name in ("default", "kube-system", "shop"):
         api.put("namespaces", namespace(name))
@@ -77,6 +83,7 @@ def small_cluster(api):
     api.put("services", service())
     api.put("endpointslices", endpoint_slice())
     api.put("networkpolicies", policy())
+    api.put("clusternetworkpolicies", cluster_policy())
 
 
 def large_cluster(api, pods, services, policies, nodes=300, endpoints=5):

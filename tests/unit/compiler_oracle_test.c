@@ -5,10 +5,10 @@
  * A small random cluster changes at random, object by object. After each change
  *
  * 1. packets between random ends are judged twice: by the memory data plane that was kept up to
- *    date incrementally, and by an oracle that walks the NetworkPolicy objects' JSON as the
- *    Kubernetes documentation words their meaning, sharing no code with the compiler, not even the
- *    decoder or the address arithmetic. Verdict, reason, the deciding rule and the backend must
- *    agree;
+ *    date incrementally, and by an oracle that walks the JSON of NetworkPolicies and
+ *    ClusterNetworkPolicies as their documentation words their meaning, sharing no code with the
+ *    compiler, not even the decoder or the address arithmetic. Verdict, reason, the deciding rule and
+ *    the backend must agree;
  * 2. that data plane must hold exactly what a compiler that starts from nothing makes.
  *
  * Some transactions fail half way, at a random message, and the next one must repair everything.
@@ -23,7 +23,9 @@
 
 #define NAMESPACES 4
 #define PODS 14
+#define NODES 3
 #define POLICIES 7
+#define CLUSTER_POLICIES 5
 #define SERVICES 5
 #define SLICES 3
 
@@ -32,7 +34,7 @@ enum { ROUNDS = 40, STEPS = 25, PROBES = 60 };
 /* The cluster, as JSON; NULL: not there. */
 static struct world {
 	json_t *namespaces[NAMESPACES], *pods[PODS], *policies[POLICIES], *services[SERVICES];
-	json_t *slices[SLICES];
+	json_t *slices[SLICES], *nodes[NODES], *cluster[CLUSTER_POLICIES];
 	bool attached[PODS]; /* on this node; meaningless under all */
 	bool all;
 } w;
@@ -247,6 +249,134 @@ static json_t *random_policy(int i)
 	sprintf(name, "np%d", i);
 	o = make_object("networking.k8s.io/v1", "NetworkPolicy", name, home(i), json_object());
 	json_object_set_new(o, "spec", spec);
+	return o;
+}
+
+static json_t *random_namespaced_pod(void)
+{
+	return json_pack("{s:o, s:o}", "namespaceSelector", random_selector(), "podSelector",
+			 random_selector());
+}
+
+/* Empty: what only a newer definition of the API can have given. */
+static json_t *random_cluster_peer(bool egress)
+{
+	json_t *p = json_object(), *networks;
+	uint32_t n = 1 + tap_below(2);
+
+	switch (tap_below(egress ? 16 : 10)) {
+	case 0:
+		if (tap_one_in(2))
+			break;
+		if (egress)
+			json_object_set_new(p, "domainNames", json_pack("[s]", "example.org"));
+		break;
+	case 1:
+	case 2:
+	case 3:
+	case 4:
+		json_object_set_new(p, "namespaces", random_selector());
+		break;
+	case 10:
+	case 11:
+		json_object_set_new(p, "nodes", random_selector());
+		break;
+	case 12:
+	case 13:
+	case 14:
+	case 15:
+		networks = json_array();
+		while (n--) {
+			json_t *block = random_block();
+
+			json_array_append(networks, json_object_get(block, "cidr"));
+			json_decref(block);
+		}
+		json_object_set_new(p, "networks", networks);
+		break;
+	default:
+		json_object_set_new(p, "pods", random_namespaced_pod());
+		break;
+	}
+	return p;
+}
+
+static json_t *random_cluster_protocol(void)
+{
+	const char *proto = PICK("tcp", "udp", "sctp");
+	int port = 78 + tap_below(6);
+
+	if (tap_one_in(20))
+		return json_object();
+	if (tap_one_in(3))
+		return json_pack("{s:s}", "destinationNamedPort", PICK("http", "dns", "nowhere"));
+	if (tap_one_in(2))
+		return json_pack("{s:{s:{s:i}}}", proto, "destinationPort", "number", port);
+	return json_pack("{s:{s:{s:{s:i, s:i}}}}", proto, "destinationPort", "range", "start", port,
+			 "end", port + 1 + (int)tap_below(3));
+}
+
+static json_t *random_cluster_rules(bool egress)
+{
+	json_t *list = json_array();
+	uint32_t n = tap_below(4);
+
+	while (n--) {
+		json_t *r = json_object(), *peers = json_array(), *protocols = json_array();
+		uint32_t k = 1 + tap_below(2);
+
+		while (k--)
+			json_array_append_new(peers, random_cluster_peer(egress));
+		for (k = 1 + tap_below(2); k; k--)
+			json_array_append_new(protocols, random_cluster_protocol());
+		json_object_set_new(r, "action", json_string(PICK("Accept", "Deny", "Pass")));
+		if (tap_one_in(3))
+			json_object_set_new(r, "name", json_string(PICK("a", "two words")));
+		json_object_set_new(r, egress ? "to" : "from", peers);
+		if (tap_one_in(2))
+			json_object_set(r, "protocols", protocols);
+		json_decref(protocols);
+		json_array_append_new(list, r);
+	}
+	return list;
+}
+
+static json_t *random_cluster_policy(int i)
+{
+	json_t *spec = json_object(), *subject = json_object(), *o;
+	char name[16];
+
+	json_object_set_new(spec, "tier", json_string(PICK("Admin", "Baseline")));
+	json_object_set_new(spec, "priority", json_integer(tap_below(3) * 500));
+	if (tap_one_in(2))
+		json_object_set_new(subject, "namespaces", random_selector());
+	else
+		json_object_set_new(subject, "pods", random_namespaced_pod());
+	json_object_set_new(spec, "subject", subject);
+	if (!tap_one_in(4))
+		json_object_set_new(spec, "ingress", random_cluster_rules(false));
+	if (!tap_one_in(4))
+		json_object_set_new(spec, "egress", random_cluster_rules(true));
+	sprintf(name, "cnp%d", i);
+	o = make_object("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", name, -1,
+			json_object());
+	json_object_set_new(o, "spec", spec);
+	return o;
+}
+
+/* Its addresses are among those that packets go to. */
+static json_t *random_node(int i)
+{
+	char name[16];
+	json_t *o;
+
+	sprintf(name, "node%d", i);
+	o = make_object("v1", "Node", name, -1, random_labels());
+	json_object_set_new(o, "status",
+			    json_pack("{s:[{s:s, s:s}, {s:s, s:s}]}", "addresses", "type",
+				      "InternalIP", "address",
+				      PICK("192.0.2.1", "10.9.9.9", "10.0.3.255"), "type",
+				      "ExternalIP", "address", PICK("2001:db8::1", "fd00::1")));
 	return o;
 }
 
@@ -555,6 +685,162 @@ static enum oracle_verdict oracle_side(bool egress, const json_t *subject,
 	return verdict;
 }
 
+static bool oracle_cluster_pods(const json_t *namespaces, const json_t *pods, const json_t *pod)
+{
+	json_t *labels;
+	bool ok;
+
+	if (!pod)
+		return false;
+	labels = oracle_namespace_labels(meta(pod, "namespace"));
+	ok = oracle_selector(namespaces, labels) &&
+	     (!pods || oracle_selector(pods, get(pod, "metadata", "labels")));
+	json_decref(labels);
+	return ok;
+}
+
+/* Of a subject or a peer. */
+static bool oracle_cluster_selects(const json_t *s, const json_t *pod)
+{
+	json_t *namespaces = json_object_get(s, "namespaces"), *pods = json_object_get(s, "pods");
+
+	if (namespaces)
+		return oracle_cluster_pods(namespaces, NULL, pod);
+	return pods && oracle_cluster_pods(json_object_get(pods, "namespaceSelector"),
+					   json_object_get(pods, "podSelector"), pod);
+}
+
+static bool oracle_cluster_peer(const json_t *peer, const char *address, const json_t *pod)
+{
+	json_t *nodes = json_object_get(peer, "nodes"), *v;
+	size_t k;
+	int i;
+
+	json_array_foreach(json_object_get(peer, "networks"), k, v)
+		if (oracle_cidr(json_string_value(v), address))
+			return true;
+	for (i = 0; nodes && i < NODES; i++) {
+		if (!w.nodes[i] || !oracle_selector(nodes, get(w.nodes[i], "metadata", "labels")))
+			continue;
+		json_array_foreach(get(w.nodes[i], "status", "addresses"), k, v)
+			if (!strcmp(json_string_value(json_object_get(v, "address")), address))
+				return true;
+	}
+	return oracle_cluster_selects(peer, pod);
+}
+
+static bool oracle_cluster_protocol(const json_t *p, const char *proto, int port,
+				    const json_t *target)
+{
+	static const char *const words[] = { "tcp", "udp", "sctp" };
+	json_t *name = json_object_get(p, "destinationNamedPort"), *d, *range;
+	int i;
+
+	if (name)
+		return target && oracle_pod_port(target, json_string_value(name), proto) == port;
+	for (i = 0; i < 3; i++) {
+		if (strcasecmp(words[i], proto))
+			continue;
+		d = get(p, words[i], "destinationPort");
+		range = json_object_get(d, "range");
+		if (range)
+			return port >= json_integer_value(json_object_get(range, "start")) &&
+			       port <= json_integer_value(json_object_get(range, "end"));
+		return d && port == json_integer_value(json_object_get(d, "number"));
+	}
+	return false;
+}
+
+/* "If an implementation sees no fields are set", and what cannot be done. */
+static bool oracle_fails_closed(const json_t *rule, bool egress)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(rule, egress ? "to" : "from"), i, v)
+		if (!json_object_size(v) || json_object_get(v, "domainNames"))
+			return true;
+	json_array_foreach(json_object_get(rule, "protocols"), i, v)
+		if (!json_object_size(v))
+			return true;
+	return false;
+}
+
+/* The action that a rule takes on a packet, or NULL. */
+static const char *oracle_cluster_rule(const json_t *rule, bool egress, const char *other_address,
+				       const json_t *other, const json_t *target, const char *proto,
+				       int port)
+{
+	const char *action = json_string_value(json_object_get(rule, "action"));
+	json_t *protocols = json_object_get(rule, "protocols"), *v;
+	bool ok = false;
+	size_t i;
+
+	if (oracle_fails_closed(rule, egress))
+		return strcmp(action, "Accept") ? "Deny" : NULL;
+	json_array_foreach(json_object_get(rule, egress ? "to" : "from"), i, v)
+		ok |= oracle_cluster_peer(v, other_address, other);
+	if (!ok)
+		return NULL;
+	ok = !protocols;
+	json_array_foreach(protocols, i, v)
+		ok |= oracle_cluster_protocol(v, proto, port, target);
+	return ok ? action : NULL;
+}
+
+/* By priority, equal ones by name, which their numbers are. */
+static const json_t *next_cluster_policy(const char *tier, const json_t *last)
+{
+	const json_t *best = NULL;
+	int i;
+
+#define ORDER(p)                                                             \
+	(json_integer_value(get(p, "spec", "priority")) * CLUSTER_POLICIES + \
+	 atoi(meta(p, "name") + 3))
+	for (i = 0; i < CLUSTER_POLICIES; i++) {
+		const json_t *p = w.cluster[i];
+
+		if (p && !strcmp(json_string_value(get(p, "spec", "tier")), tier) &&
+		    (!last || ORDER(p) > ORDER(last)) && (!best || ORDER(p) < ORDER(best)))
+			best = p;
+	}
+#undef ORDER
+	return best;
+}
+
+/* What a tier decides: ALLOWED or DENIED, by name; or OPEN. */
+static enum oracle_verdict oracle_tier(const char *tier, bool egress, const json_t *subject,
+				       const char *other_address, const json_t *other,
+				       const json_t *target, const char *proto, int port,
+				       char name[80])
+{
+	const json_t *p = NULL;
+	json_t *rule;
+	size_t k;
+
+	while ((p = next_cluster_policy(tier, p))) {
+		if (!oracle_cluster_selects(get(p, "spec", "subject"), subject))
+			continue;
+		json_array_foreach(get(p, "spec", egress ? "egress" : "ingress"), k, rule) {
+			const char *action = oracle_cluster_rule(rule, egress, other_address, other,
+								 target, proto, port);
+			const char *own = json_string_value(json_object_get(rule, "name"));
+
+			if (!action)
+				continue;
+			if (!strcmp(action, "Pass"))
+				return OPEN;
+			snprintf(name, 80, "%s %s[%zu]%s%s", meta(p, "name"),
+				 egress ? "egress" : "ingress", k, own ? ":" : "",
+				 !own	? "" :
+				 own[1] ? "two_words" :
+					  own);
+			return strcmp(action, "Accept") ? DENIED : ALLOWED;
+		}
+	}
+	return OPEN;
+}
+
 static bool oracle_finished(const json_t *pod)
 {
 	const char *phase = json_string_value(get(pod, "status", "phase"));
@@ -710,10 +996,27 @@ static void compare_side(struct sluice_dataplane *dp, const char *what,
 {
 	const struct sluice_dp_rule *rule = sluice_memory_rule(dp, side->rule);
 	const json_t *o = other >= 0 ? w.pods[other] : NULL;
+	char by[80];
 	enum oracle_verdict want =
 		oracle_side(egress, w.pods[subject], other_ip, o, target, proto, port, NULL);
+	enum oracle_verdict cluster =
+		oracle_tier("Admin", egress, w.pods[subject], other_ip, o, target, proto, port, by);
 	char name[900];
 
+	if (cluster == OPEN && want == OPEN)
+		cluster = oracle_tier("Baseline", egress, w.pods[subject], other_ip, o, target,
+				      proto, port, by);
+	if (cluster != OPEN) {
+		snprintf(name, sizeof(name), "%s %s", rule ? rule->policy : "-",
+			 rule ? rule->rule : "-");
+		check(side->verdict == (cluster == DENIED ? SLUICE_VERDICT_DENY :
+							    SLUICE_VERDICT_ALLOW) &&
+			      side->reason == (cluster == DENIED ? SLUICE_REASON_POLICY_DENY :
+								   SLUICE_REASON_POLICY_ALLOW) &&
+			      !strcmp(name, by),
+		      "%s: decided by %s, to be by %s", what, name, by);
+		return;
+	}
 	switch (want) {
 	case OPEN:
 		check(side->verdict == SLUICE_VERDICT_ALLOW &&
@@ -1013,7 +1316,7 @@ static void random_change(struct sluice_model *model, struct sluice_compiler *c)
 	bool gone = tap_one_in(5);
 	int i;
 
-	switch (tap_below(10)) {
+	switch (tap_below(14)) {
 	case 0:
 		i = tap_below(NAMESPACES);
 		change(model, SLUICE_KIND_NAMESPACE, &w.namespaces[i],
@@ -1047,6 +1350,16 @@ static void random_change(struct sluice_model *model, struct sluice_compiler *c)
 			attach(c, i);
 		else
 			sluice_compiler_detach(c, i + 1);
+		break;
+	case 7:
+	case 8:
+		i = tap_below(CLUSTER_POLICIES);
+		change(model, SLUICE_KIND_CLUSTER_NETWORK_POLICY, &w.cluster[i],
+		       gone ? NULL : random_cluster_policy(i));
+		break;
+	case 9:
+		i = tap_below(NODES);
+		change(model, SLUICE_KIND_NODE, &w.nodes[i], gone ? NULL : random_node(i));
 		break;
 	default:
 		i = tap_below(POLICIES);
@@ -1091,6 +1404,8 @@ static void compare_with_fresh(struct sluice_dataplane *dp)
 		if (w.attached[i])
 			attach(c, i);
 	apply_all(model, w.policies, POLICIES);
+	apply_all(model, w.cluster, CLUSTER_POLICIES);
+	apply_all(model, w.nodes, NODES);
 	apply_all(model, w.slices, SLICES);
 	apply_all(model, w.services, SERVICES);
 	apply_all(model, w.pods, PODS);
@@ -1167,6 +1482,8 @@ static void run_round(bool all)
 	clear_world(w.namespaces, NAMESPACES);
 	clear_world(w.pods, PODS);
 	clear_world(w.policies, POLICIES);
+	clear_world(w.cluster, CLUSTER_POLICIES);
+	clear_world(w.nodes, NODES);
 	clear_world(w.services, SERVICES);
 	clear_world(w.slices, SLICES);
 }

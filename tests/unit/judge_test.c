@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * core/judge.h: the whole truth table. Every combination of flags, of five rulesets on either side
- * (none, and what a side may say enforced and staged), beside the rules of the header in order.
+ * (none, and what a side may say enforced and staged), of the tiers that these are of, beside the rules of the
+ * header in order.
  */
 #include "core/judge.h"
 #include "ruleset_blob.h"
@@ -24,7 +25,7 @@ static bool staged_allows(enum side s)
 }
 
 /* Four rules, all for this one class and TCP 80; the staged ones stand first. */
-static struct sluice_ruleset *ruleset(enum side s, uint32_t class, uint32_t id)
+static struct sluice_ruleset *ruleset(enum side s, uint8_t tier, uint32_t class, uint32_t id)
 {
 	struct blob_rule r[2] = { { .id = id, .action = SLUICE_ACTION_ALLOW },
 				  { .id = id + 1, .action = SLUICE_ACTION_DENY } };
@@ -32,7 +33,7 @@ static struct sluice_ruleset *ruleset(enum side s, uint32_t class, uint32_t id)
 	uint32_t i;
 
 	for (i = 0; i < 2; i++) {
-		r[i].tier = SLUICE_TIER_POLICY;
+		r[i].tier = tier;
 		r[i].n_classes = 1;
 		r[i].classes[0] = class;
 		r[i].n_ranges = 1;
@@ -63,8 +64,20 @@ static void check_side(const struct sluice_judge_side *side, enum side s, uint32
 	      "%s staged rule", name);
 }
 
-static void judge_one(uint32_t flags, enum side out, enum side in_, const struct sluice_ruleset *e,
-		      const struct sluice_ruleset *i)
+/* A pod sends to its own node, and a ClusterNetworkPolicy has a say. */
+static void check_own_node(const struct sluice_judgement *j, enum side s)
+{
+	struct sluice_judge_side none = { 0 };
+
+	check(!memcmp(&j->ingress, &none, sizeof(none)), "ingress is judged in vain");
+	check(j->verdict == j->egress.verdict && j->staged_verdict == j->egress.staged_verdict &&
+		      j->reason == j->egress.reason,
+	      "egress says all");
+	check_side(&j->egress, s, 10, "egress to the own node");
+}
+
+static void judge_one(uint32_t flags, uint8_t tier, enum side out, enum side in_,
+		      const struct sluice_ruleset *e, const struct sluice_ruleset *i)
 {
 	struct sluice_judge_in in = {
 		.egress = e,
@@ -90,6 +103,10 @@ static void judge_one(uint32_t flags, enum side out, enum side in_, const struct
 		fixed = SLUICE_REASON_SELF;
 	else if (flags & (SLUICE_JUDGE_SRC_NODE | SLUICE_JUDGE_DST_NODE))
 		fixed = SLUICE_REASON_NODE;
+	if (fixed == SLUICE_REASON_NODE && src && out != OPEN && tier != SLUICE_TIER_POLICY) {
+		check_own_node(&j, out);
+		return;
+	}
 	if (fixed) {
 		uint8_t want = fixed == SLUICE_REASON_ENDPOINT_CLOSED ? SLUICE_VERDICT_DENY :
 									SLUICE_VERDICT_ALLOW;
@@ -133,24 +150,29 @@ static void judge_one(uint32_t flags, enum side out, enum side in_, const struct
 		check(!memcmp(&j.ingress, &none, sizeof(none)), "ingress is judged in vain");
 }
 
+static void judge_sides(uint8_t tier, enum side out, enum side in)
+{
+	/* Egress looks at the destination's class, ingress at the source's. */
+	struct sluice_ruleset *e = ruleset(out, tier, DST_CLASS, 10);
+	struct sluice_ruleset *i = ruleset(in, tier, SRC_CLASS, 20);
+	uint32_t flags;
+
+	check(!e || !sluice_ruleset_validate(e, e->size), "egress blob");
+	check(!i || !sluice_ruleset_validate(i, i->size), "ingress blob");
+	for (flags = 0; flags < 128; flags++)
+		judge_one(flags, tier, out, in, e, i);
+	free(e);
+	free(i);
+}
+
 int main(void)
 {
-	uint32_t flags, out, in;
+	uint32_t tier, out, in;
 
-	for (out = 0; out < SIDES; out++) {
-		for (in = 0; in < SIDES; in++) {
-			/* Egress looks at the destination's class, ingress at the source's. */
-			struct sluice_ruleset *e = ruleset(out, DST_CLASS, 10);
-			struct sluice_ruleset *i = ruleset(in, SRC_CLASS, 20);
-
-			check(!e || !sluice_ruleset_validate(e, e->size), "egress blob");
-			check(!i || !sluice_ruleset_validate(i, i->size), "ingress blob");
-			for (flags = 0; flags < 128; flags++)
-				judge_one(flags, out, in, e, i);
-			free(e);
-			free(i);
-		}
-	}
+	for (tier = SLUICE_TIER_ADMIN; tier <= SLUICE_TIER_BASELINE; tier++)
+		for (out = 0; out < SIDES; out++)
+			for (in = 0; in < SIDES; in++)
+				judge_sides(tier, out, in);
 	ok_checks("every combination of flags and of rulesets on both sides");
 	return done_testing();
 }

@@ -118,9 +118,10 @@ static void test_forms(void)
 		{ KUBE_LIST, HEAD "\"items\":[]}{",
 		  "head(7) error(not JSON: unexpected '{' at depth 0)",
 		  "a list, and something after it" },
-		{ KUBE_LIST, "{\"items\":[{\"metadata\":{\"name\":\"a\"}}],\"metadata\":{}}",
-		  "head(?) a ",
-		  "a list whose metadata comes last has none, as far as its head goes" },
+		{ KUBE_LIST,
+		  "{\"items\":[{\"metadata\":{\"name\":\"a\"}}],"
+		  "\"kind\":\"PodList\",\"metadata\":{\"resourceVersion\":\"7\"}}",
+		  "a head(7) ", "a list whose metadata comes last, as of custom resources" },
 		{ KUBE_LIST, HEAD "\"items\":[1,null,\"x\"]}", "head(7) ? ? ? ",
 		  "items that are no objects" },
 		{ KUBE_WATCH, "", "", "a watch without events" },

@@ -356,6 +356,160 @@ static void test_refusals(void)
 	is_refused(POLICY("  podSelector: {matchLabels: null}\n  ingress: null\n"), "accepted");
 }
 
+/* ---- ClusterNetworkPolicy ---- */
+
+#define CLUSTER_POLICY(spec)                              \
+	"apiVersion: policy.networking.k8s.io/v1alpha2\n" \
+	"kind: ClusterNetworkPolicy\n"                    \
+	"metadata: {name: p}\n"                           \
+	"spec:\n" spec
+#define CLUSTER_RULES(rules) \
+	CLUSTER_POLICY("  tier: Admin\n  priority: 7\n  subject: {namespaces: {}}\n" rules)
+
+static void test_cluster_refusals(void)
+{
+	static const struct {
+		const char *text, *line, *want;
+	} cases[] = {
+		{ CLUSTER_POLICY("  priority: 7\n  subject: {namespaces: {}}\n"), "5",
+		  "spec.tier: is required" },
+		{ CLUSTER_POLICY("  tier: admin\n  priority: 7\n"), "5",
+		  "spec.tier: \"admin\" is not one of Admin, Baseline" },
+		{ CLUSTER_POLICY("  tier: Admin\n  subject: {namespaces: {}}\n"), "5",
+		  "spec.priority: is required" },
+		{ CLUSTER_POLICY("  tier: Admin\n  priority: 1001\n"), "6",
+		  "spec.priority: 1001 is not between 0 and 1000" },
+		{ CLUSTER_POLICY("  tier: Admin\n  priority: -1\n"), "6",
+		  "spec.priority: -1 is not between 0 and 1000" },
+		{ CLUSTER_POLICY("  tier: Admin\n  priority: \"7\"\n"), "6",
+		  "spec.priority: must be a whole number, is a string" },
+		{ CLUSTER_POLICY("  tier: Admin\n  priority: 7\n"), "5",
+		  "spec.subject: is required" },
+		{ CLUSTER_POLICY("  tier: Admin\n  priority: 7\n  subject: {}\n"), "7",
+		  "spec.subject: needs one of namespaces, pods" },
+		{ CLUSTER_POLICY("  tier: Admin\n  priority: 7\n"
+				 "  subject: {pods: {podSelector: {}}}\n"),
+		  "7", "spec.subject.pods.namespaceSelector: is required" },
+		{ CLUSTER_RULES("  egres: []\n"), "8", "spec.egres: unknown field" },
+		{ CLUSTER_RULES("  ingress: [{from: [{namespaces: {}}]}]\n"), "8",
+		  "spec.ingress[0].action: is required" },
+		{ CLUSTER_RULES("  ingress: [{action: Allow, from: [{namespaces: {}}]}]\n"), "8",
+		  "spec.ingress[0].action: \"Allow\" is not one of Accept, Deny, Pass" },
+		{ CLUSTER_RULES("  ingress: [{action: Deny}]\n"), "8",
+		  "spec.ingress[0].from: needs at least one item" },
+		{ CLUSTER_RULES("  ingress: [{action: Deny, to: [{namespaces: {}}]}]\n"), "8",
+		  "spec.ingress[0].to: unknown field" },
+		{ CLUSTER_RULES("  ingress:\n  - action: Deny\n    from: [{namespaces: {}}]\n"
+				"    protocols: []\n"),
+		  "11", "spec.ingress[0].protocols: needs at least one item" },
+		{ CLUSTER_RULES("  egress: [{action: Deny, to: [{networks: [10.0.0.0]}]}]\n"), "8",
+		  "spec.egress[0].to[0].networks[0]: \"10.0.0.0\" is not a CIDR, as in "
+		  "10.9.8.0/24 or 2001:db8::/64" },
+		{ CLUSTER_RULES(
+			  "  egress:\n  - action: Deny\n    to: [{nodes: {}}]\n    protocols:\n"
+			  "    - tcp: {destinationPort: {number: 70000}}\n"),
+		  "12",
+		  "spec.egress[0].protocols[0].tcp.destinationPort.number: port 70000 is not "
+		  "between 1 and 65535" },
+		{ CLUSTER_RULES(
+			  "  egress:\n  - action: Deny\n    to: [{nodes: {}}]\n    protocols:\n"
+			  "    - udp: {destinationPort: {range: {start: 9, end: 9}}}\n"),
+		  "12",
+		  "spec.egress[0].protocols[0].udp.destinationPort.range.end: 9 is not larger than "
+		  "start 9" },
+	};
+	char want[800];
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		snprintf(want, sizeof(want), "f.yaml:%s: ClusterNetworkPolicy p: %s", cases[i].line,
+			 cases[i].want);
+		is_refused(cases[i].text, want);
+	}
+	is_refused("apiVersion: policy.networking.k8s.io/v1alpha1\nkind: ClusterNetworkPolicy\n"
+		   "metadata: {name: p}\n",
+		   "f.yaml:1: ClusterNetworkPolicy p: apiVersion: "
+		   "\"policy.networking.k8s.io/v1alpha1\" is not understood, only "
+		   "policy.networking.k8s.io/v1alpha2");
+	is_refused("apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\n"
+		   "metadata: {name: p}\n",
+		   "f.yaml:1: AdminNetworkPolicy: this kind is not handled");
+	is_refused(CLUSTER_RULES("  ingress: null\n") "status: {conditions: []}\n", "accepted");
+}
+
+static void test_too_many_rules(void)
+{
+	char text[4000] = CLUSTER_RULES("  ingress:\n");
+	int i;
+
+	for (i = 0; i < 25; i++)
+		strcat(text, "  - {action: Deny, from: [{namespaces: {}}]}\n");
+	is_refused(text, "accepted");
+	strcat(text, "  - {action: Deny, from: [{namespaces: {}}]}\n");
+	is_refused(text, "f.yaml:9: ClusterNetworkPolicy p: spec.ingress: has more than 25 items");
+}
+
+/* What a rule has become that has something this does not know, or cannot do. */
+static void test_fails_closed(void)
+{
+	static const struct {
+		const char *rest, *want;
+	} cases[] = {
+		{ "to: [{namespaces: {}}, {}]",
+		  "spec.egress[0].to[1]: not one kind of peer that is known" },
+		{ "to: [{services: {}}]",
+		  "spec.egress[0].to[0]: not one kind of peer that is known" },
+		{ "to: [{namespaces: {}, nodes: {}}]",
+		  "spec.egress[0].to[0]: not one kind of peer that is known" },
+		{ "to: [{domainNames: [example.org]}]",
+		  "spec.egress[0].to[0].domainNames: is not supported" },
+		{ "to: [{namespaces: {}}], protocols: [{}]",
+		  "spec.egress[0].protocols[0]: not one protocol that is known" },
+		{ "to: [{namespaces: {}}], protocols: [{tcp: {}}]",
+		  "spec.egress[0].protocols[0].tcp: not destinationPort, which alone is known" },
+		{ "to: [{namespaces: {}}], protocols: [{tcp: {destinationPort: {}}}]",
+		  "spec.egress[0].protocols[0].tcp.destinationPort: neither a number nor a range" },
+		{ "to: [{namespaces: {}}], protocols: [{destinationNamedPort: HTTP}]",
+		  "spec.egress[0].protocols[0].destinationNamedPort: port name \"HTTP\" may hold "
+		  "lower-case letters, digits and '-' only" },
+		{ "to: [{nodes: {}}, {networks: [\"::/0\"]}], protocols: [{destinationNamedPort: web}]",
+		  NULL },
+	};
+	static const char *const actions[] = { "Accept", "Deny", "Pass" };
+	char text[800];
+	size_t i, k;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		for (k = 0; k < 3; k++) {
+			struct sluice_model *model = sluice_model_new();
+			struct sluice_manifests *set = sluice_manifests_new(model);
+			const struct sluice_policy_rule *r;
+			const struct sluice_policy *p;
+			const char *want = cases[i].want ? cases[i].want : "supported";
+
+			snprintf(text, sizeof(text),
+				 CLUSTER_RULES("  egress: [{action: %s, %s}]\n"), actions[k],
+				 cases[i].rest);
+			sluice_manifests_load_text(set, "f.yaml", text, strlen(text));
+			p = sluice_to_policy(sluice_model_find(
+				model, SLUICE_KIND_CLUSTER_NETWORK_POLICY, "", "p"));
+			r = p ? &p->rules[SLUICE_EGRESS][0] : NULL;
+			is_str(!r	      ? "refused" :
+			       r->unsupported ? r->unsupported :
+						"supported",
+			       want, "%s: %s", actions[k], want);
+			if (r && cases[i].want && !k)
+				ok(r->matches_nothing, "it matches nothing");
+			else if (r && cases[i].want)
+				ok(r->action == SLUICE_ACTION_DENY && !r->n_peers && !r->n_ports &&
+					   !r->matches_nothing,
+				   "it denies everything");
+			sluice_manifests_free(set);
+			sluice_model_free(model);
+		}
+	}
+}
+
 /* ---- the last good state stays ---- */
 
 static char folder[] = "/tmp/sluice-manifest-XXXXXX";
@@ -514,6 +668,9 @@ int main(void)
 	test_json_long_line();
 	test_limits();
 	test_refusals();
+	test_cluster_refusals();
+	test_too_many_rules();
+	test_fails_closed();
 	test_files();
 	return done_testing();
 }
