@@ -104,7 +104,8 @@ class FrameComparison:
         self.connections = 0  # likewise
         self.kinds = collections.Counter()
         self.differences = []
-        # Client ports of conversations that have met a limit, or may have come to an end on one data plane alone,
+        # Client ports (the two ends, of those without) of conversations that have met a limit, or may have come to an end on
+        # one data plane alone,
         self.strange = set()
         # and of those that had a packet denied: the negative entry lives for five seconds, as a guest is slow hardly any
         # packet there, and stands in the way of what would be like it: another port, no connection, an error that is known.
@@ -243,16 +244,18 @@ class FrameComparison:
         ends = of_bpf["tuple"]
         if client_port in self.strange or (ends and not ends[6] & PORTS and frozenset(ends[:2]) in self.strange):
             return
+        # Without ports and identifiers one conversation between two ends is all of them.
+        flow = frozenset(ends[:2]) if ends and not (ends[6] & ICMP_ERROR or ends[3] or ends[4]) else client_port
         self.pairs += 1
         counters, reason = counted(of_module)
         both = set(of_module["counters"]) ^ set(of_bpf["counters"])
-        if client_port in self.denied and (both & {"remapped", "drop no-connection"} or
-                                           (both and of_bpf["tuple"] and of_bpf["tuple"][6] & ICMP_ERROR)):
+        if flow in self.denied and (both & {"remapped", "drop no-connection", "drop no-ports"} or
+                                    (both and ends and ends[6] & ICMP_ERROR)):
             self.kinds["in the way of a denied one"] += 1
-            self.strange.add(client_port)
+            self.strange.add(flow)
             return
         if reason in POLICY:
-            self.denied.add(client_port)
+            self.denied.add(flow)
         if (counters, reason) != counted(of_bpf):
             self.differ(case, number, "module and bpf count", of_bpf, of_module)
             return
