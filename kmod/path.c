@@ -541,7 +541,6 @@ static enum sluice_act first(struct sluice_ctx *x)
 		.dev = x->dev,
 		.random = sluice_random_u32(),
 		.port = x->pkt.port,
-		.from = x->from,
 		.answer = sluice_tcp_answers(&x->pkt.tuple, x->pkt.l4.flags),
 		.remember = x->at == SLUICE_AT_INGRESS,
 	};
@@ -554,7 +553,8 @@ static enum sluice_act first(struct sluice_ctx *x)
 	u8 dir;
 
 	if (unlikely(x->at == SLUICE_AT_POST_ROUTING) && is_from_pod(x))
-		q.from = x->from = SLUICE_FROM_POD;
+		x->from = SLUICE_FROM_POD;
+	q.from = x->from;
 	sluice_decide(x->sn, &q, &d);
 	if (d.foreign) {
 		sluice_count(x->sn, foreign);
@@ -609,10 +609,11 @@ static enum sluice_act first(struct sluice_ctx *x)
 	if (x->at == SLUICE_AT_POST_ROUTING) {
 		in.bits |= BIT(SLUICE_CONN_BIT_VIA_STACK);
 		in.side[in.dir] = SLUICE_SIDE_STACK;
-	} else if (x->from == SLUICE_FROM_POD)
+	} else if (x->from == SLUICE_FROM_POD) {
 		in.side[in.dir] = pod_side(x->dev);
-	else if (x->from == SLUICE_FROM_NODE)
+	} else if (x->from == SLUICE_FROM_NODE) {
 		in.side[in.dir] = SLUICE_SIDE_STACK;
+	}
 	if (d.dst_ep)
 		in.side[!in.dir] = pod_side(d.dst_ep->device);
 	else if (d.dst_node)

@@ -249,7 +249,7 @@ enum {
 #define SLUICE_CONN_DENIED (1U << 1) /* a negative entry */
 #define SLUICE_CONN_NODE (1U << 2) /* one end is the node itself */
 #define SLUICE_CONN_PORT_REMAPPED (1U << 3)
-#define SLUICE_CONN_VIA_STACK (1U << 4) /* others translate it, as netfilter for host ports */
+#define SLUICE_CONN_VIA_STACK (1U << 4) /* others translate it, as netfilter does for host ports */
 
 enum {
 	SLUICE_CONN_A_UNSPEC,
