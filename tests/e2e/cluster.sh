@@ -107,6 +107,17 @@ start() {
 	on "$node" "$@" >"$LOGS/node-$node.$name" 2>&1 </dev/null &
 }
 
+# keep NODE NAME COMMAND...: started, and again whenever it ends. The controller manager and the scheduler give up if the API
+# server does not answer within 30 s; in a cluster of people kubelet starts them again.
+keep() {
+	local node=$1 name=$2
+	shift 2
+	while true; do
+		on "$node" "$@" || true
+		sleep 1
+	done >"$LOGS/node-$node.$name" 2>&1 </dev/null &
+}
+
 kubectl() {
 	on 1 "$DIR/kubectl" "$@"
 }
@@ -152,10 +163,11 @@ control_plane_up() {
 		ln -s "$LOGS/node-1.$name" "$PLANE/$name.log"
 	done
 	on 1 "$TOP/tests/kube/control_plane.py" start $PLANE --address "$API" --bin "$DIR" >/dev/null
-	start 1 kube-controller-manager "$DIR/kube-controller-manager" --kubeconfig="$KUBECONFIG" \
+	keep 1 kube-controller-manager "$DIR/kube-controller-manager" --kubeconfig="$KUBECONFIG" \
 		--service-account-private-key-file=$PLANE/accounts.key --root-ca-file=$PLANE/ca.crt \
-		--allocate-node-cidrs --cluster-cidr=$CLUSTER_CIDR --leader-elect=false
-	start 1 kube-scheduler "$DIR/kube-scheduler" --kubeconfig="$KUBECONFIG" --leader-elect=false
+		--allocate-node-cidrs --cluster-cidr=$CLUSTER_CIDR --leader-elect=false \
+		--node-monitor-grace-period=$((50 * SLOWER))s
+	keep 1 kube-scheduler "$DIR/kube-scheduler" --kubeconfig="$KUBECONFIG" --leader-elect=false
 	dns_up
 }
 
@@ -278,8 +290,10 @@ kubelet_up() { # NODE
 		--hostname-override="node-$1" --node-ip="10.0.0.$1" --root-dir="$data/kubelet" --cert-dir="$data/certs" -v=2
 }
 
+# Pods can be put there: a node that is ready has taints until the controller manager has seen it.
 nodes_ready() {
-	[ "$(kubectl get nodes --no-headers | grep -c ' Ready ')" = ${#NODES[@]} ]
+	kubectl get nodes -o json | jq --exit-status --argjson nodes ${#NODES[@]} '[.items[] | select(.spec.taints == null) |
+		.status.conditions[] | select(.type == "Ready" and .status == "True")] | length == $nodes'
 }
 
 cluster_up() {
