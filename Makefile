@@ -9,7 +9,7 @@ DEMO_IN_bpf := tests/integration/native
 DEMO_IN = $(or $(DEMO_IN_$(or $(DATAPLANE),module)),$(error DATAPLANE=$(DATAPLANE): not module or bpf))
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 deps: ## install the Debian packages that are missing (as root)
 	@tools/deps
