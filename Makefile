@@ -4,13 +4,12 @@
 MAKEFLAGS += -j2 --no-print-directory
 .PHONY: help deps build tests demo check check-quick check-scale check-e2e bench bench-quick bench-scale lint unit kunit fuzz soak install dkms dkms-remove clean
 
-DATAPLANE ?= module
 DEMO_IN_module := tests/integration/vm --kernel 6.12
 DEMO_IN_bpf := tests/integration/native
-DEMO_IN = $(or $(DEMO_IN_$(DATAPLANE)),$(error DATAPLANE=$(DATAPLANE): not module or bpf))
+DEMO_IN = $(or $(DEMO_IN_$(or $(DATAPLANE),module)),$(error DATAPLANE=$(DATAPLANE): not module or bpf))
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 deps: ## install the Debian packages that are missing (as root)
 	@tools/deps
@@ -41,8 +40,8 @@ check: tests ## every test there is; tests/run SUITE runs one, tests/run --list 
 check-quick: tests ## the tests that need no guest
 	@tests/run --group quick
 
-check-e2e: build ## Kubernetes' own tests of services and policies on two real nodes (first: builds kubelet and the like, 15 minutes)
-	@tests/e2e/run
+check-e2e: build ## Kubernetes' own tests of services and policies on two real nodes (first: builds kubelet and the like, 15 minutes); DATAPLANE=module: some, in a guest
+	@tests/e2e/run $(if $(DATAPLANE),--dataplane $(DATAPLANE))
 
 check-scale: build ## a node's share of a cluster of 300 nodes on a real API server, and of 5,000 replayed, against its bars (6 minutes)
 	@tests/kube/scale

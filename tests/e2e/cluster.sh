@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# A real Kubernetes cluster of two nodes on one machine, with Sluice and nothing else. Sourced by tests/e2e/run, inside
-# namespaces (mounts, processes, network) whose end is the end of all of it.
+# A real Kubernetes cluster of two nodes on one machine, with Sluice ($dataplane) and nothing else. Sourced by tests/e2e/run,
+# inside namespaces (mounts, processes, network) whose end is the end of all of it.
 #
 #   +--- node-1 ------------------------+      +--- node-2 ---------------+
 #   | eth0 10.0.0.1/24                  |------| eth0 10.0.0.2/24         |
@@ -16,17 +16,24 @@
 # Each box is a network namespace with cgroups of its own: /sluice-e2e/node-N of each hierarchy that the machine has. The
 # processes of a node are in it, so that sluiced's cgroup programs are attached there and not to the root.
 # A namespace is entered by nsenter: `ip netns exec` would hide the cgroups.
+#
+# The module is in the kernel of a guest (tests/integration/vm), and there all of this is as well.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=tests/integration/module.sh
+. "$TOP/tests/integration/module.sh"
 STATE=/run/e2e # a tmpfs of the run's own
 LOGS=$TOP/build/log/e2e
+IMAGES=$TOP/build/e2e/images
 NODES=(1 2)
 CLUSTER_CIDR=10.1.0.0/16
 DNS=10.96.0.10
 API=10.0.0.1
-DATAPLANE=${DATAPLANE:-bpf}
 PLANE=$STATE/plane # of tests/kube/control_plane.py
 export KUBECONFIG=$PLANE/kubeconfig
+# Under emulation all that waits here waits longer.
+SLOWER=1
+[ -z "${SLUICE_KERNEL:-}" ] || SLOWER=10
 
 ### Cgroups ##################################################################################
 
@@ -100,13 +107,24 @@ start() {
 	on "$node" "$@" >"$LOGS/node-$node.$name" 2>&1 </dev/null &
 }
 
+# keep NODE NAME COMMAND...: started, and again whenever it ends. The controller manager and the scheduler give up if the API
+# server does not answer within 30 s; in a cluster of people kubelet starts them again.
+keep() {
+	local node=$1 name=$2
+	shift 2
+	while true; do
+		on "$node" "$@" || true
+		sleep 1
+	done >"$LOGS/node-$node.$name" 2>&1 </dev/null &
+}
+
 kubectl() {
 	on 1 "$DIR/kubectl" "$@"
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds
+# wait_for SECONDS COMMAND...: until it succeeds, so many seconds of an unemulated machine at most
 wait_for() {
-	local until=$((SECONDS + $1))
+	local until=$((SECONDS + $1 * SLOWER))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $until ] || {
@@ -145,10 +163,11 @@ control_plane_up() {
 		ln -s "$LOGS/node-1.$name" "$PLANE/$name.log"
 	done
 	on 1 "$TOP/tests/kube/control_plane.py" start $PLANE --address "$API" --bin "$DIR" >/dev/null
-	start 1 kube-controller-manager "$DIR/kube-controller-manager" --kubeconfig="$KUBECONFIG" \
+	keep 1 kube-controller-manager "$DIR/kube-controller-manager" --kubeconfig="$KUBECONFIG" \
 		--service-account-private-key-file=$PLANE/accounts.key --root-ca-file=$PLANE/ca.crt \
-		--allocate-node-cidrs --cluster-cidr=$CLUSTER_CIDR --leader-elect=false
-	start 1 kube-scheduler "$DIR/kube-scheduler" --kubeconfig="$KUBECONFIG" --leader-elect=false
+		--allocate-node-cidrs --cluster-cidr=$CLUSTER_CIDR --leader-elect=false \
+		--node-monitor-grace-period=$((50 * SLOWER))s
+	keep 1 kube-scheduler "$DIR/kube-scheduler" --kubeconfig="$KUBECONFIG" --leader-elect=false
 	dns_up
 }
 
@@ -185,25 +204,26 @@ dns_up() {
 ### Nodes ####################################################################################
 
 # The images that the tests ask for, made of what is here: nothing is pulled. Their names are those that Kubernetes 1.37's
-# tests ask for.
+# tests ask for. Made before a guest boots: a compiler and gzip are slow in there.
 images_up() {
-	mkdir -p $STATE/images
-	gcc -static -O2 -x c - -o $STATE/images/pause <<-END
+	rm -rf "$IMAGES"
+	mkdir -p "$IMAGES"
+	gcc -static -O2 -x c - -o "$IMAGES/pause" <<-END
 		#include <unistd.h>
 		int main(void) { for (;;) pause(); }
 	END
-	"$TOP/tests/e2e/image" localhost/pause:1 $STATE/images/pause.tar /pause=$STATE/images/pause
+	"$TOP/tests/e2e/image" localhost/pause:1 "$IMAGES/pause.tar" /pause="$IMAGES/pause"
 	"$TOP/tests/e2e/image" "registry.k8s.io/e2e-test-images/agnhost:$(cat "$DIR/agnhost.version")" \
-		$STATE/images/agnhost.tar /agnhost="$DIR/agnhost" /bin/sh=/bin/dash /bin/busybox=/bin/busybox \
+		"$IMAGES/agnhost.tar" /agnhost="$DIR/agnhost" /bin/sh=/bin/dash /bin/busybox=/bin/busybox \
 		/bin/curl="$(command -v curl)" /bin/nc="$(command -v nc)" /bin/dig="$(command -v dig)" \
 		/bin/wget="$(command -v wget)"
-	"$TOP/tests/e2e/image" registry.k8s.io/e2e-test-images/busybox:1.37.0-2 $STATE/images/busybox.tar \
+	"$TOP/tests/e2e/image" registry.k8s.io/e2e-test-images/busybox:1.37.0-2 "$IMAGES/busybox.tar" \
 		/bin/busybox=/bin/busybox
 }
 
 sluiced_up() { # NODE
 	local data=$STATE/node-$1
-	start "$1" sluiced "$TOP/build/bin/sluiced" --node "node-$1" --kubeconfig "$KUBECONFIG" --dataplane "$DATAPLANE" \
+	start "$1" sluiced "$TOP/build/bin/sluiced" --node "node-$1" --kubeconfig "$KUBECONFIG" --dataplane "$dataplane" \
 		--cgroup "$(cgroup2_root)/sluice-e2e/node-$1" --socket "$data/sluiced.sock"
 }
 
@@ -239,7 +259,7 @@ containerd_up() { # NODE
 	END
 	start "$1" containerd "$DIR/containerd" -c "$data/containerd.toml"
 	wait_for 60 "$DIR/ctr" -a "$data/containerd.sock" version
-	for image in $STATE/images/*.tar; do
+	for image in "$IMAGES"/*.tar; do
 		"$DIR/ctr" -a "$data/containerd.sock" -n k8s.io images import --local "$image" >>"$LOGS/node-$1.images" 2>&1
 	done
 }
@@ -270,15 +290,16 @@ kubelet_up() { # NODE
 		--hostname-override="node-$1" --node-ip="10.0.0.$1" --root-dir="$data/kubelet" --cert-dir="$data/certs" -v=2
 }
 
+# Pods can be put there: a node that is ready has taints until the controller manager has seen it.
 nodes_ready() {
-	[ "$(kubectl get nodes --no-headers | grep -c ' Ready ')" = ${#NODES[@]} ]
+	kubectl get nodes -o json | jq --exit-status --argjson nodes ${#NODES[@]} '[.items[] | select(.spec.taints == null) |
+		.status.conditions[] | select(.type == "Ready" and .status == "True")] | length == $nodes'
 }
 
 cluster_up() {
 	local n
 	network_up
 	control_plane_up
-	images_up
 	for n in "${NODES[@]}"; do
 		cni_up "$n"
 		sluiced_up "$n"

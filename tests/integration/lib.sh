@@ -24,6 +24,8 @@
 
 shopt -s extglob
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=tests/integration/module.sh
+. "$TOP/tests/integration/module.sh"
 BIN=${SLUICE_BIN:-$TOP/build/bin}
 TOOLS=$TOP/build/tests/tools
 RUN=/run/sluice
@@ -231,14 +233,6 @@ topology_up() {
 ### The data plane ###########################################################################
 
 # All that a scenario needs to know of which one it runs on. What the variant does otherwise is in BPF_LACKS.
-
-module_load() {
-	# Its symbols come from the kernel and from these; insmod loads nothing by itself.
-	local modules
-	IFS=, read -r -a modules < <(modinfo -F depends "$SLUICE_KO")
-	[ ${#modules[@]} = 0 ] || modprobe -a "${modules[@]}"
-	insmod "$SLUICE_KO"
-}
 
 module_unload() {
 	rmmod sluice
