@@ -85,6 +85,17 @@ unsigned int sluice_hook_ingress(void *priv, struct sk_buff *skb, const struct n
 	return NF_ACCEPT; /* ARP; nothing else leaves a pod's link */
 }
 
+/* Behind ingress: all but where the packet comes from, and where it is met. */
+static void init_ctx(struct sluice_ctx *x, struct sluice_net *sn, struct sk_buff *skb,
+		     const struct nf_hook_state *state, u8 family)
+{
+	x->known.plain = false;
+	x->family = family;
+	x->sn = sn;
+	x->skb = skb;
+	x->state = state;
+}
+
 /*
  * Two kinds of packets get here unjudged: fragments, which ingress let through, and those of
  * interfaces that are neither a pod's nor an uplink, which must not be a way around policy.
@@ -99,11 +110,7 @@ static unsigned int pre_routing(struct sluice_net *sn, struct sk_buff *skb,
 	x.dev = sluice_device_find(sn, state->in);
 	if (x.dev && !fragment)
 		return NF_ACCEPT;
-	x.known.plain = false;
-	x.family = family;
-	x.sn = sn;
-	x.skb = skb;
-	x.state = state;
+	init_ctx(&x, sn, skb, state, family);
 	x.from = x.dev && !x.dev->uplink ? SLUICE_FROM_POD : SLUICE_FROM_OUTSIDE;
 	x.at = SLUICE_AT_PRE_ROUTING;
 	return run(&x);
@@ -128,14 +135,20 @@ static unsigned int local_out(struct sluice_net *sn, struct sk_buff *skb,
 	if (handled(skb))
 		return NF_ACCEPT;
 	x.dev = NULL;
-	x.known.plain = false;
-	x.family = family;
-	x.sn = sn;
-	x.skb = skb;
-	x.state = state;
+	init_ctx(&x, sn, skb, state, family);
 	x.from = SLUICE_FROM_NODE;
 	x.at = SLUICE_AT_LOCAL_OUT;
 	return run(&x);
+}
+
+static unsigned int local_out4(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	return local_out(priv, skb, state, SLUICE_IPV4);
+}
+
+static unsigned int local_out6(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	return local_out(priv, skb, state, SLUICE_IPV6);
 }
 
 /*
@@ -157,11 +170,7 @@ static unsigned int post_routing(struct sluice_net *sn, struct sk_buff *skb,
 	if (!out || out->uplink)
 		return NF_ACCEPT;
 	x.dev = state->in ? sluice_device_find(sn, state->in) : NULL;
-	x.known.plain = false;
-	x.family = family;
-	x.sn = sn;
-	x.skb = skb;
-	x.state = state;
+	init_ctx(&x, sn, skb, state, family);
 	x.from = skb->skb_iif ? SLUICE_FROM_OUTSIDE : SLUICE_FROM_NODE;
 	x.at = SLUICE_AT_POST_ROUTING;
 	return run(&x);
@@ -177,16 +186,6 @@ static unsigned int post_routing6(void *priv, struct sk_buff *skb,
 				  const struct nf_hook_state *state)
 {
 	return post_routing(priv, skb, state, SLUICE_IPV6);
-}
-
-static unsigned int local_out4(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
-{
-	return local_out(priv, skb, state, SLUICE_IPV4);
-}
-
-static unsigned int local_out6(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
-{
-	return local_out(priv, skb, state, SLUICE_IPV6);
 }
 
 /*

@@ -50,26 +50,35 @@ static unsigned int line_of(const struct path *p)
 	return 0;
 }
 
-__attribute__((format(printf, 3, 4))) static bool fail(struct decoder *d, const struct path *p,
-						       const char *fmt, ...)
+/* "spec.egress[0].to: must be a list"; of the object itself only the latter. To be freed. */
+__attribute__((format(printf, 2, 0))) static char *text_at(const struct path *p, const char *fmt,
+							   va_list ap)
 {
 	char *text = NULL;
 	size_t len = 0;
 	FILE *f = sluice_alloc_check(open_memstream(&text, &len));
-	va_list ap;
 
-	fprintf(f, "%s: ", d->who);
 	if (p && p->up) {
 		print_path(f, p);
 		fputs(": ", f);
 	}
-	va_start(ap, fmt);
 	vfprintf(f, fmt, ap);
-	va_end(ap);
 	fclose(f);
+	return sluice_alloc_check(text);
+}
+
+__attribute__((format(printf, 3, 4))) static bool fail(struct decoder *d, const struct path *p,
+						       const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	text = text_at(p, fmt, ap);
+	va_end(ap);
 	if (d->err_line)
 		*d->err_line = line_of(p);
-	sluice_err_set(d->err, EINVAL, "%s", text ? text : "");
+	sluice_err_set(d->err, EINVAL, "%s: %s", d->who, text);
 	free(text);
 	return false;
 }
@@ -617,20 +626,13 @@ static void free_ports(struct sluice_policy_rule *r)
 __attribute__((format(printf, 3, 4))) static bool
 unsupported(struct sluice_policy_rule *rule, const struct path *p, const char *fmt, ...)
 {
-	size_t len = 0;
 	va_list ap;
-	FILE *f;
 
 	if (rule->unsupported)
 		return true;
-	f = sluice_alloc_check(open_memstream(&rule->unsupported, &len));
-	print_path(f, p);
-	fputs(": ", f);
 	va_start(ap, fmt);
-	vfprintf(f, fmt, ap);
+	rule->unsupported = text_at(p, fmt, ap);
 	va_end(ap);
-	fclose(f);
-	sluice_alloc_check(rule->unsupported);
 	return true;
 }
 

@@ -187,8 +187,8 @@ static int choose_auto(struct plane *plane, const struct options *options, struc
 	int ret;
 
 	if (module_answers()) {
-		drop_ahead(
-			plane); /* the module came meanwhile; what is there of the other goes when it has taken over */
+		/* It came meanwhile. What the other has left goes when the module has taken over. */
+		drop_ahead(plane);
 		choose(plane, PLANE_MODULE, sluice_dataplane_netlink_new(), "the module is loaded");
 		return 0;
 	}
