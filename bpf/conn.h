@@ -415,16 +415,27 @@ static long sluice_try_port(__u32 i, void *arg)
 	return s->found != SLUICE_INSERT_EXISTS;
 }
 
-/* Puts the reply entry into the table, under the first source port that is free. SLUICE_INSERT_*. */
+/*
+ * Puts the reply entry into the table, under the first source port that is free. A negative entry with its tuple gives
+ * way: what it spoke of are answers from now on, which are allowed. SLUICE_INSERT_*.
+ */
 SLUICE_GLOBAL int sluice_insert_reply(struct sluice_ctx *x, __u32 ref)
 {
+	struct sluice_bpf_control *ctl = sluice_control();
 	struct sluice_port_search s = {};
 	struct sluice_bpf_conn *c;
 	__u32 other = 0;
 
-	if (!x)
+	if (!x || !ctl)
 		return SLUICE_INSERT_CHAIN;
 	s.found = sluice_insert(x->family, ref, &other);
+	if (s.found == SLUICE_INSERT_EXISTS) {
+		c = sluice_conn_of(x->family, other);
+		if (c && (SLUICE_ONCE(c->bits) & SLUICE_BPF_DENIED)) {
+			sluice_conn_kill(sluice_table_of(ctl, x->family), c);
+			s.found = sluice_insert(x->family, ref, &other);
+		}
+	}
 	if (s.found != SLUICE_INSERT_EXISTS || x->dir ||
 	    !(x->pkt.flags & (SLUICE_PACKET_PORTS | SLUICE_PACKET_ECHO)))
 		return s.found;

@@ -305,7 +305,10 @@ static void set_reply_port(struct sluice_conn *c, __be16 port)
 		c->e6[SLUICE_DIR_REPLY].key.dport = port;
 }
 
-/* Hashes the reply entry under the first source port that nobody uses towards this backend. */
+/*
+ * Hashes the reply entry under the first source port that nobody uses towards this backend. A negative entry with its
+ * tuple gives way: what it spoke of are answers from now on, which are allowed.
+ */
 static int hash_reply(struct sluice_conns *cs, struct sluice_conn *c,
 		      const struct sluice_conn_init *in)
 {
@@ -319,6 +322,10 @@ static int hash_reply(struct sluice_conns *cs, struct sluice_conn *c,
 
 		set_reply_port(c, htons(port));
 		err = hash_entry(cs, c, SLUICE_DIR_REPLY, &other);
+		if (err == -EEXIST && test_bit(SLUICE_CONN_BIT_DENIED, &other->bits)) {
+			sluice_conn_kill(cs, other);
+			err = hash_entry(cs, c, SLUICE_DIR_REPLY, &other);
+		}
 		if (err != -EEXIST) {
 			if (!err && port != wanted) {
 				__set_bit(SLUICE_CONN_BIT_REMAPPED, &c->bits);

@@ -343,6 +343,24 @@ static void test_policy(const struct family *v)
 	open_endpoint(IF_B);
 }
 
+static void test_policy_gives_way(const struct family *v)
+{
+	struct answer a;
+
+	bed_reset();
+	set_endpoint(IF_B, OPEN, SLOT_DENY, 0);
+	a = SEND(IF_A, v->a, v->b, 1000, 53, IPPROTO_UDP);
+	ok(a.ret == DROPPED && state_of(v->family) == SLUICE_STATE_DENIED,
+	   "%s: a denied flow is remembered", v->name);
+	a = SEND(IF_B, v->b, v->a, 53, 1000, IPPROTO_UDP);
+	ok(went(a, v->b, 53, v->a, 1000) && bed_stats().remapped == 0,
+	   "%s: and gives way to a connection that is allowed the other way", v->name);
+	a = SEND(IF_A, v->a, v->b, 1000, 53, IPPROTO_UDP);
+	ok(went(a, v->a, 1000, v->b, 53) && conns_alive(v->family) == 1,
+	   "%s: whose answers may come", v->name);
+	open_endpoint(IF_B);
+}
+
 static void test_sources(void)
 {
 	struct answer a;
@@ -770,6 +788,7 @@ static void test_family(const struct family *v)
 	test_icmp_error(v);
 	test_reject(v);
 	test_policy(v);
+	test_policy_gives_way(v);
 	test_segments(v);
 }
 

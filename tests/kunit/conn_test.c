@@ -318,6 +318,34 @@ static void test_denied(struct kunit *test)
 	free_net(sn);
 }
 
+/* It gives way to a connection that is allowed the other way, whose answers its packets are: nobody gets another port. */
+static void test_denied_gives_way(struct kunit *test)
+{
+	static const u8 protos[] = { SLUICE_PROTO_UDP, 47 /* GRE: there is no other port */ };
+	struct sluice_net *sn = make_net(test);
+	struct sluice_conn_init in;
+	struct sluice_conn *c;
+	struct sluice_tuple t;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(protos); i++) {
+		make_tuple(&t, SLUICE_IPV4, protos[i], i);
+		make_init(&in, &t, SLUICE_STATE_DENIED, false);
+		in.bits = BIT(SLUICE_CONN_BIT_DENIED);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(create(sn, &in, NULL)));
+		swap(in.original, in.reply);
+		in.bits = 0;
+		in.state = SLUICE_STATE_UNREPLIED;
+		in.remap = protos[i] == SLUICE_PROTO_UDP;
+		c = create(sn, &in, NULL);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(c));
+		KUNIT_EXPECT_FALSE(test, test_bit(SLUICE_CONN_BIT_REMAPPED, &c->bits));
+		KUNIT_EXPECT_TRUE(test, finds(sn, &t, SLUICE_DIR_REPLY));
+		KUNIT_EXPECT_EQ(test, atomic_read(&sn->conns->count), i + 1);
+	}
+	free_net(sn);
+}
+
 /* Fills the budget with this state; returns how many were made, 0 after the first refusal. */
 static int fill(struct sluice_net *sn, u32 from, u32 n, u8 state, u32 *made)
 {
