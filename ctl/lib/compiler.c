@@ -445,7 +445,7 @@ static void clear_problems(struct sluice_compiler *c)
 	size_t i;
 
 	for (i = 0; i < c->n_problems; i++)
-		free(c->problems[i]);
+		free(c->problems[i].text);
 	c->n_problems = 0;
 }
 
@@ -619,7 +619,7 @@ __attribute__((format(printf, 2, 3))) static void add_problem(struct sluice_comp
 		sluice_alloc_check(NULL);
 	va_end(ap);
 	sluice_grow(c->problems, c->n_problems, c->cap_problems);
-	c->problems[c->n_problems++] = text;
+	c->problems[c->n_problems++] = (struct sluice_compiler_problem){ .text = text };
 }
 
 static bool add_unsupported(void *ctx, const struct sluice_object *o)
@@ -642,9 +642,11 @@ static bool add_unsupported(void *ctx, const struct sluice_object *o)
 	return true;
 }
 
-static int compare_text(const void *a, const void *b)
+static int compare_problem(const void *va, const void *vb)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	const struct sluice_compiler_problem *a = va, *b = vb;
+
+	return strcmp(a->text, b->text);
 }
 
 /* Walks all that may have a problem: only after one came, went or changed. */
@@ -687,12 +689,14 @@ static void complain(struct sluice_compiler *c)
 	for (e = sluice_map_first(&c->rulesets, &it); e; e = sluice_map_next(&it)) {
 		const struct ruleset *rs = e->value;
 
-		if (rs->problem)
-			add_problem(c, "%s", rs->problem);
+		if (!rs->problem)
+			continue;
+		add_problem(c, "%s", rs->problem);
+		c->problems[c->n_problems - 1].local = true;
 	}
 	sluice_model_each(c->model, SLUICE_KIND_CLUSTER_NETWORK_POLICY, NULL, add_unsupported, c);
 	if (c->n_problems)
-		qsort(c->problems, c->n_problems, sizeof(*c->problems), compare_text);
+		qsort(c->problems, c->n_problems, sizeof(*c->problems), compare_problem);
 }
 
 static void count(struct sluice_compiler *c)
@@ -784,8 +788,9 @@ unsigned long sluice_compiler_problems_version(const struct sluice_compiler *c)
 	return c->problems_version;
 }
 
-size_t sluice_compiler_problems(const struct sluice_compiler *c, const char *const **problems)
+size_t sluice_compiler_problems(const struct sluice_compiler *c,
+				const struct sluice_compiler_problem **problems)
 {
-	*problems = (const char *const *)c->problems;
+	*problems = c->problems;
 	return c->n_problems;
 }

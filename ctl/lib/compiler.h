@@ -84,9 +84,13 @@ void sluice_compiler_stats(const struct sluice_compiler *compiler,
 
 /* Changes whenever the problems have. */
 unsigned long sluice_compiler_problems_version(const struct sluice_compiler *compiler);
-/* What was left out or refused, as of the last sync: "Service a/b: ...". Owned by the compiler. */
+struct sluice_compiler_problem {
+	char *text; /* "Service a/b: ..." */
+	bool local; /* only nodes with certain pods find it: the others do not compile for them */
+};
+/* What was left out or refused, as of the last sync, sorted. Owned by the compiler. */
 size_t sluice_compiler_problems(const struct sluice_compiler *compiler,
-				const char *const **problems);
+				const struct sluice_compiler_problem **problems);
 
 /* "ingress[0]" of "namespace/policy" by rule id; false if there is none. Owned by the compiler. */
 bool sluice_compiler_rule(const struct sluice_compiler *compiler, uint32_t id, const char **policy,

@@ -263,7 +263,7 @@ struct sluice_compiler {
 	bool uplinks_dirty;
 
 	bool complaints; /* some problem came, went or changed: problems is to be made anew */
-	char **problems;
+	struct sluice_compiler_problem *problems;
 	size_t n_problems, cap_problems;
 	unsigned long problems_version;
 	struct sluice_compiler_stats stats;

@@ -44,7 +44,7 @@ static void close_source(struct source *s)
 static void print_problems(struct source *s)
 {
 	const struct sluice_manifest_problem *v;
-	const char *const *problems;
+	const struct sluice_compiler_problem *problems;
 	size_t n, i;
 
 	v = sluice_manifests_problems(s->manifests, &n);
@@ -55,7 +55,7 @@ static void print_problems(struct source *s)
 	}
 	n = sluice_compiler_problems(s->compiler, &problems);
 	for (i = 0; i < n; i++)
-		fprintf(stderr, "warning: %s\n", problems[i]);
+		fprintf(stderr, "warning: %s\n", problems[i].text);
 }
 
 static int open_manifests(const struct invocation *inv, struct source *s, struct sluice_err *err)

@@ -46,7 +46,7 @@ static void tell_problems(struct controller *c)
 	const struct sluice_manifest_problem *problems;
 	unsigned long versions[2] = { sluice_manifests_problems_version(c->manifests),
 				      sluice_compiler_problems_version(c->compiler) };
-	const char *const *texts;
+	const struct sluice_compiler_problem *compiled;
 	struct sluice_map now = { 0 };
 	size_t n;
 
@@ -56,9 +56,9 @@ static void tell_problems(struct controller *c)
 	problems = sluice_manifests_problems(c->manifests, &n);
 	for (size_t i = 0; i < n; i++)
 		tell(c, &now, problems[i].warning, problems[i].source, problems[i].message);
-	n = sluice_compiler_problems(c->compiler, &texts);
+	n = sluice_compiler_problems(c->compiler, &compiled);
 	for (size_t i = 0; i < n; i++)
-		tell(c, &now, true, "compiler", texts[i]);
+		tell(c, &now, true, "compiler", compiled[i].text);
 	sluice_map_clear(&c->told, NULL);
 	c->told = now;
 }
@@ -67,14 +67,16 @@ static void tell_problems(struct controller *c)
 static void report_problems(struct controller *c)
 {
 	unsigned long version = sluice_compiler_problems_version(c->compiler);
+	const struct sluice_compiler_problem *compiled;
 	const struct kube_reflector *r;
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
-	const char *const *texts;
 	size_t n;
 
 	if (!c->reporter)
 		return;
+	if (c->ready)
+		conditions_look(c->conditions);
 	for (size_t i = 0; (r = kube_source_reflector(c->kube, i)); i++)
 		version += r->refusals_version;
 	if (version == c->reported_version)
@@ -83,10 +85,10 @@ static void report_problems(struct controller *c)
 	reporter_begin(c->reporter);
 	for (size_t i = 0; (r = kube_source_reflector(c->kube, i)); i++)
 		for (e = sluice_map_first(&r->refusals, &it); e; e = sluice_map_next(&it))
-			reporter_add(c->reporter, EVENT_REFUSED, e->value);
-	n = sluice_compiler_problems(c->compiler, &texts);
+			reporter_add(c->reporter, EVENT_REFUSED, e->value, true);
+	n = sluice_compiler_problems(c->compiler, &compiled);
 	for (size_t i = 0; i < n; i++)
-		reporter_add(c->reporter, EVENT_NOT_COMPILED, texts[i]);
+		reporter_add(c->reporter, EVENT_NOT_COMPILED, compiled[i].text, !compiled[i].local);
 	reporter_end(c->reporter);
 }
 
@@ -542,7 +544,9 @@ int controller_init(struct controller *c, struct loop *loop, const struct option
 			controller_exit(c);
 			return ret;
 		}
-		c->reporter = reporter_new(loop, kube_source_client(c->kube), options->node);
+		c->conditions = conditions_new(loop, kube_source_client(c->kube));
+		c->reporter = reporter_new(loop, kube_source_client(c->kube), options->node,
+					   c->conditions);
 		plane_open_ahead(&c->plane, options);
 	}
 	for (size_t i = 0; i < options->n_manifests; i++) {
@@ -567,6 +571,7 @@ void controller_exit(struct controller *c)
 	loop_disarm(c->loop, &c->retry);
 	loop_disarm(c->loop, &c->resync);
 	reporter_free(c->reporter);
+	conditions_free(c->conditions);
 	kube_source_free(c->kube);
 	plane_close(&c->plane);
 	sluice_compiler_free(c->compiler);
@@ -591,8 +596,8 @@ static void add_error(json_t *errors, const char *severity, const char *source, 
 
 static json_t *status_errors(struct controller *c)
 {
+	const struct sluice_compiler_problem *compiled;
 	const struct sluice_manifest_problem *problems;
-	const char *const *texts;
 	json_t *errors = json_array();
 	size_t n;
 
@@ -608,9 +613,9 @@ static json_t *status_errors(struct controller *c)
 	for (size_t i = 0; i < n; i++)
 		add_error(errors, problems[i].warning ? "warning" : "error", problems[i].source,
 			  problems[i].message);
-	n = sluice_compiler_problems(c->compiler, &texts);
+	n = sluice_compiler_problems(c->compiler, &compiled);
 	for (size_t i = 0; i < n; i++)
-		add_error(errors, "warning", "compiler", texts[i]);
+		add_error(errors, "warning", "compiler", compiled[i].text);
 	return errors;
 }
 

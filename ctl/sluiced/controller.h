@@ -39,6 +39,7 @@
 #include "ctl/lib/map.h"
 #include "ctl/lib/model.h"
 #include "ctl/sluiced/attachment.h"
+#include "ctl/sluiced/condition.h"
 #include "ctl/sluiced/event.h"
 #include "ctl/sluiced/kube.h"
 #include "ctl/sluiced/metrics.h"
@@ -93,6 +94,7 @@ struct controller {
 	struct timer retry;
 	struct timer resync;
 	struct metrics metrics;
+	struct conditions *conditions; /* of ClusterNetworkPolicies; NULL as reporter is */
 	struct reporter *reporter; /* of problems, to the API server; NULL: there is none */
 
 	/* Called after each attempt at a transaction; for those who wait for one. */

@@ -10,6 +10,7 @@
 #include "ctl/lib/map.h"
 #include "ctl/lib/model.h"
 #include "ctl/lib/timestamp.h"
+#include "ctl/sluiced/condition.h"
 #include "ctl/sluiced/log.h"
 
 #define DELAY_MS 2000
@@ -44,6 +45,7 @@ struct problem {
 	char *name;
 	char *note;
 	char *uid; /* of the object; NULL: not asked yet; "": it has none */
+	bool everywhere;
 	bool stands;
 	bool seen; /* since reporter_begin() */
 	bool ours; /* we have created its Event */
@@ -59,6 +61,7 @@ struct reporter {
 	struct loop *loop;
 	struct kube_client *client;
 	const char *node;
+	struct conditions *conditions;
 	struct sluice_map problems; /* reason and text -> struct problem */
 	struct timer timer;
 	struct kube_call *call; /* NULL: none is under way */
@@ -403,7 +406,7 @@ void reporter_begin(struct reporter *r)
 		((struct problem *)e->value)->seen = false;
 }
 
-void reporter_add(struct reporter *r, enum event_reason reason, const char *text)
+void reporter_add(struct reporter *r, enum event_reason reason, const char *text, bool everywhere)
 {
 	struct problem parsed = { .reason = reason }, *p;
 	size_t len = strlen(text) + 2;
@@ -423,6 +426,7 @@ void reporter_add(struct reporter *r, enum event_reason reason, const char *text
 	if (!p)
 		return;
 	p->seen = true;
+	p->everywhere = everywhere;
 	if (p->stands)
 		return;
 	/* It comes, or comes back: then it may be another object of that name, too. */
@@ -435,19 +439,32 @@ void reporter_add(struct reporter *r, enum event_reason reason, const char *text
 	p->due = p->told ? in(COUNT_MS, 0) : in(DELAY_MS, DELAY_RANDOM_MS);
 }
 
+/* A condition is its object's own: what it says need not begin with the name. */
+static const char *without_object(const struct problem *p)
+{
+	const char *end = strstr(p->note, ": ");
+
+	return end ? end + 2 : p->note;
+}
+
 void reporter_end(struct reporter *r)
 {
 	struct sluice_map_entry *e;
 	struct sluice_map_iter it;
 
+	conditions_begin(r->conditions);
 	for (e = sluice_map_first(&r->problems, &it); e; e = sluice_map_next(&it)) {
 		struct problem *p = e->value;
 
+		if (p->seen && p->everywhere && p->kind == SLUICE_KIND_CLUSTER_NETWORK_POLICY)
+			conditions_add(r->conditions, p->name, reasons[p->reason],
+				       without_object(p));
 		if (p->seen || !p->stands)
 			continue;
 		p->stands = false;
 		p->ended = loop_now();
 	}
+	conditions_end(r->conditions);
 	arm(r);
 }
 
@@ -456,13 +473,15 @@ void reporter_stats(const struct reporter *r, struct reporter_stats *stats)
 	*stats = r->stats;
 }
 
-struct reporter *reporter_new(struct loop *loop, struct kube_client *client, const char *node)
+struct reporter *reporter_new(struct loop *loop, struct kube_client *client, const char *node,
+			      struct conditions *conditions)
 {
 	struct reporter *r = sluice_zalloc(sizeof(*r));
 
 	r->loop = loop;
 	r->client = client;
 	r->node = node;
+	r->conditions = conditions;
 	r->timer.expired = on_timer;
 	return r;
 }

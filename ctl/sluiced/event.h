@@ -22,6 +22,7 @@
 #ifndef SLUICED_EVENT_H
 #define SLUICED_EVENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "ctl/lib/kube_client.h"
@@ -41,6 +42,7 @@ enum event_reason {
 
 #define EVENT_CONTROLLER "sluice.io/sluiced"
 
+struct conditions;
 struct reporter;
 
 struct reporter_stats {
@@ -51,16 +53,18 @@ struct reporter_stats {
 	uint64_t left_out; /* problems that were too many */
 };
 
-/* The client must outlive it. */
-struct reporter *reporter_new(struct loop *loop, struct kube_client *client, const char *node);
+/* The client must outlive it, as must the conditions, which get the problems of ClusterNetworkPolicies. */
+struct reporter *reporter_new(struct loop *loop, struct kube_client *client, const char *node,
+			      struct conditions *conditions);
 void reporter_free(struct reporter *r); /* NULL: nothing */
 
 /*
  * The problems that stand now, all of them, between begin and end. A text begins with its object, as all
- * problems' texts do: "NetworkPolicy shop/web: spec...". One that does not is nobody's.
+ * problems' texts do: "NetworkPolicy shop/web: spec...". One that does not is nobody's. everywhere: each node finds
+ * it, whatever pods it has.
  */
 void reporter_begin(struct reporter *r);
-void reporter_add(struct reporter *r, enum event_reason reason, const char *text);
+void reporter_add(struct reporter *r, enum event_reason reason, const char *text, bool everywhere);
 void reporter_end(struct reporter *r);
 
 void reporter_stats(const struct reporter *r, struct reporter_stats *stats);

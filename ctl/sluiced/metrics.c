@@ -233,7 +233,7 @@ static void objects(struct scrape *s)
 static void problems(struct scrape *s)
 {
 	const struct sluice_manifest_problem *v;
-	const char *const *texts;
+	const struct sluice_compiler_problem *compiled;
 	size_t n, warnings = 0, refused = 0;
 	const struct kube_reflector *r;
 
@@ -244,7 +244,7 @@ static void problems(struct scrape *s)
 		refused += r->refusals.n;
 	labelled(s, "kind", "refused", refused + n - warnings);
 	labelled(s, "kind", "doubtful", warnings);
-	labelled(s, "kind", "not-compiled", sluice_compiler_problems(s->c->compiler, &texts));
+	labelled(s, "kind", "not-compiled", sluice_compiler_problems(s->c->compiler, &compiled));
 }
 
 static void problem_events(struct scrape *s)
@@ -259,6 +259,19 @@ static void problem_events(struct scrape *s)
 	labelled(s, "result", "counted", stats.counted);
 	labelled(s, "result", "failed", stats.failed);
 	labelled(s, "result", "left-out", stats.left_out);
+}
+
+static void problem_conditions(struct scrape *s)
+{
+	struct conditions_stats stats;
+
+	if (!s->c->conditions)
+		return;
+	conditions_stats(s->c->conditions, &stats);
+	labelled(s, "result", "written", stats.written);
+	labelled(s, "result", "removed", stats.removed);
+	labelled(s, "result", "known", stats.known);
+	labelled(s, "result", "failed", stats.failed);
 }
 
 static void drops(struct scrape *s)
@@ -433,6 +446,8 @@ static void read_process(struct process *p)
 	  counted(s, d->stats.events_lost))                                                          \
 	X("sluice_problem_events_total", "counter",                                                  \
 	  "Requests about Kubernetes Events of problems, by result", problem_events(s))              \
+	X("sluice_problem_conditions_total", "counter",                                              \
+	  "Requests about conditions of ClusterNetworkPolicies, by result", problem_conditions(s))   \
 	X("sluice_source_synced", "gauge", "1 once all objects of a source were there",              \
 	  each_source(s, o->synced))                                                                 \
 	X("sluice_source_connected", "gauge",                                                        \

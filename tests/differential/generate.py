@@ -48,6 +48,8 @@ class Case:
             self.service(n)
         for n in range(self.random.choice((0, 1, 2, 3, 5, 8, 13))):
             self.policy(n)
+        for n in range(self.random.choice((0, 0, 1, 2, 4))):
+            self.cluster_policy(n)
         for n in range(PROBES):
             self.probe(FIRST_PORT + number % CASES * PROBES + n)
 
@@ -170,6 +172,45 @@ class Case:
         self.manifests["policy-%d.yaml" % number] = {
             "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
             "metadata": {"namespace": self.random.choice(NAMESPACES), "name": "p%d" % number}, "spec": spec}
+
+    def pods_peer(self):
+        """What a ClusterNetworkPolicy selects by, its subject and its peers."""
+        namespaces = self.selector({"team": TEAMS, "kubernetes.io/metadata.name": NAMESPACES})
+        if self.random.random() < 0.5:
+            return {"namespaces": namespaces}
+        return {"pods": {"namespaceSelector": namespaces, "podSelector": self.selector(LABELS)}}
+
+    def cluster_rule(self, peers):
+        rule = {"action": self.random.choice(("Accept", "Deny", "Pass")), peers: []}
+        for _ in range(self.random.randint(1, 3)):
+            form = self.random.random()
+            if peers == "to" and form < 0.4:
+                rule[peers].append({"networks": [self.block()["cidr"] for _ in range(self.random.randint(1, 2))]})
+            elif peers == "to" and form < 0.5:
+                rule[peers].append({"nodes": {}})
+            else:
+                rule[peers].append(self.pods_peer())
+        if self.random.random() < 0.5:
+            rule["protocols"] = []
+            for protocol, port in self.some(PORTS, 2):
+                form = self.random.random()
+                if form < 0.25:
+                    rule["protocols"].append({"destinationNamedPort": self.random.choice(PORT_NAMES)})
+                    continue
+                number = {"number": port}
+                if form > 0.75:
+                    number = {"range": {"start": self.random.randint(1, port), "end": self.random.randint(port + 1, 9000)}}
+                rule["protocols"].append({protocol.lower(): {"destinationPort": number}})
+        return rule
+
+    def cluster_policy(self, number):
+        spec = {"tier": self.random.choice(("Admin", "Baseline")), "priority": self.random.randint(0, 3), "subject": self.pods_peer()}
+        for kind, peers in (("ingress", "from"), ("egress", "to")):
+            if self.random.random() < 0.7:
+                spec[kind] = [self.cluster_rule(peers) for _ in range(self.random.randint(1, 4))]
+        self.manifests["cluster-policy-%d.yaml" % number] = {
+            "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": {"name": "c%d" % number},
+            "spec": spec}
 
     def probe(self, source_port):
         """from: where its packets start; source: that one's address; to, protocol, port: where they go."""

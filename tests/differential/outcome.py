@@ -108,7 +108,7 @@ class FrameComparison:
         # one data plane alone,
         self.strange = set()
         # and of those that had a packet denied: the negative entry lives for five seconds, as a guest is slow hardly any
-        # packet there, and stands in the way of what would be like it: another port, no connection, an error that is known.
+        # packet there. As long as it is there, a packet the other way that starts nothing is known, and so is an error.
         self.denied = set()
 
     def differ(self, case, number, what, got, wanted):
@@ -249,7 +249,7 @@ class FrameComparison:
         self.pairs += 1
         counters, reason = counted(of_module)
         both = set(of_module["counters"]) ^ set(of_bpf["counters"])
-        if flow in self.denied and (both & {"remapped", "drop no-connection", "drop no-ports"} or
+        if flow in self.denied and (both & {"drop no-connection"} or
                                     (both and ends and ends[6] & ICMP_ERROR)):
             self.kinds["in the way of a denied one"] += 1
             self.strange.add(flow)

@@ -169,6 +169,15 @@ control_plane_up() {
 		--node-monitor-grace-period=$((50 * SLOWER))s
 	keep 1 kube-scheduler "$DIR/kube-scheduler" --kubeconfig="$KUBECONFIG" --leader-elect=false
 	dns_up
+	account_up
+}
+
+# What sluiced may do is what a DaemonSet of deploy/ gives it. kubectl and the tests are the administrator.
+account_up() {
+	local token
+	kubectl apply -f "$TOP/deploy/cluster/rbac.yaml" >/dev/null
+	token=$(kubectl -n kube-system create token sluice --duration 24h)
+	jq --arg token "$token" '.users[].user = {token: $token}' "$KUBECONFIG" >$PLANE/sluice.kubeconfig
 }
 
 # CoreDNS as a process of node-1, behind the service that kubelet tells pods of.
@@ -223,7 +232,7 @@ images_up() {
 
 sluiced_up() { # NODE
 	local data=$STATE/node-$1
-	start "$1" sluiced "$TOP/build/bin/sluiced" --node "node-$1" --kubeconfig "$KUBECONFIG" --dataplane "$dataplane" \
+	start "$1" sluiced "$TOP/build/bin/sluiced" --node "node-$1" --kubeconfig $PLANE/sluice.kubeconfig --dataplane "$dataplane" \
 		--cgroup "$(cgroup2_root)/sluice-e2e/node-$1" --socket "$data/sluiced.sock"
 }
 
