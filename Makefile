@@ -57,7 +57,7 @@ bench-quick: build ## instruction counts against bench/reference.json (5 minutes
 	@$(MAKE) -s -C bench/tools
 	@bench/run --quick
 
-bench-scale: build ## the real kube-proxy beside sluiced on a real API server, 1,000 and 10,000 services (5 minutes)
+bench-scale: build ## the real kube-proxy beside sluiced on a real API server, 1,000, 10,000 and 25,000 services (20 minutes)
 	@tests/kube/scale beside
 
 lint: deps ## clang-format, sparse, checkpatch, cppcheck, shellcheck, python, paths
