@@ -10,12 +10,10 @@
 #include "ctl/lib/model.h"
 #include "ctl/lib/timestamp.h"
 #include "ctl/sluiced/log.h"
+#include "ctl/sluiced/retry.h"
 
 #define DELAY_MS 2000
 #define DELAY_RANDOM_MS 30000
-#define RETRY_MS 5000
-#define RETRY_MAX_MS (5 * 60000)
-#define REFUSED_MS (60 * 60000)
 #define BURST 25
 #define TOKEN_MS 1000
 #define POLICIES_A_PIECE \
@@ -96,28 +94,15 @@ static struct policy *find_or_add(struct conditions *c, const char *name)
 	return *slot;
 }
 
-static int64_t in(int64_t ms, int64_t random_ms)
-{
-	return loop_now() + ms + random() % (random_ms + 1);
-}
-
 /* What could not be asked or told: later, by what the server says. */
 static int64_t put_off(struct conditions *c, int64_t *backoff, const struct kube_answer *answer)
 {
-	bool refused = answer->status >= 400 && answer->status < 500 && answer->status != 429 &&
-		       answer->status != 401 && answer->status != 409;
-
 	c->stats.failed++;
 	log_debug("cannot tell of a problem by a condition", "object", c->asked, "error",
 		  answer->error);
-	if (refused)
-		return in(REFUSED_MS, REFUSED_MS / 2);
-	*backoff = *backoff ? *backoff * 2 : RETRY_MS;
-	if (*backoff > RETRY_MAX_MS)
-		*backoff = RETRY_MAX_MS;
-	if (*backoff < answer->retry_after)
-		*backoff = answer->retry_after;
-	return in(*backoff, *backoff);
+	if (retry_is_refused(answer) && answer->status != 409)
+		return retry_refused();
+	return retry_failed(backoff, answer);
 }
 
 /* Requests ********************************************************************************/
@@ -241,7 +226,7 @@ static void on_written(void *ctx, const struct kube_answer *answer)
 		p->told = is_told(p, object);
 		if (!p->told &&
 		    p->due <= loop_now()) /* its definition has no room for conditions */
-			p->due = in(REFUSED_MS, REFUSED_MS / 2);
+			p->due = retry_refused();
 		p->backoff = 0;
 		if (p->reason)
 			c->stats.written++;
@@ -249,7 +234,7 @@ static void on_written(void *ctx, const struct kube_answer *answer)
 			c->stats.removed++;
 		json_decref(object);
 	} else if (answer->status == 404) { /* it is gone; its problems will be, soon */
-		p->due = in(RETRY_MAX_MS, 0);
+		p->due = retry_in(RETRY_MAX_MS, 0);
 	} else {
 		p->due = put_off(c, &p->backoff, answer);
 	}
@@ -266,7 +251,7 @@ static void on_policy(void *ctx, const struct kube_answer *answer)
 		/* forgotten meanwhile */
 	} else if (answer->status == 404) {
 		p->told = !p->reason;
-		p->due = in(RETRY_MAX_MS, 0);
+		p->due = retry_in(RETRY_MAX_MS, 0);
 	} else if (!kube_answer_ok(answer)) {
 		p->due = put_off(c, &p->backoff, answer);
 	} else {
@@ -290,6 +275,7 @@ static void on_policies(void *ctx, const struct kube_answer *answer)
 {
 	struct conditions *c = ctx;
 	json_t *list, *one;
+	struct policy *p;
 	const char *more;
 	size_t i;
 
@@ -314,8 +300,9 @@ static void on_policies(void *ctx, const struct kube_answer *answer)
 
 		if (!name || !condition_of(one) || find(c, name))
 			continue;
-		find_or_add(c, name)->told = false;
-		find(c, name)->due = in(DELAY_MS, DELAY_RANDOM_MS);
+		p = find_or_add(c, name);
+		p->told = false;
+		p->due = retry_in(DELAY_MS, DELAY_RANDOM_MS);
 	}
 	more = json_string_value(json_object_get(json_object_get(list, "metadata"), "continue"));
 	free(c->next);
@@ -449,7 +436,7 @@ static void settle(struct policy *p)
 	if (differs(reason, p->reason) || differs(message, p->message)) {
 		p->told = false;
 		p->backoff = 0;
-		p->due = in(DELAY_MS, DELAY_RANDOM_MS);
+		p->due = retry_in(DELAY_MS, DELAY_RANDOM_MS);
 	}
 	free(p->reason);
 	free(p->message);
@@ -473,7 +460,7 @@ void conditions_look(struct conditions *c)
 	if (c->has_looked)
 		return;
 	c->has_looked = c->looks = true;
-	c->look_due = in(DELAY_MS, DELAY_RANDOM_MS);
+	c->look_due = retry_in(DELAY_MS, DELAY_RANDOM_MS);
 	arm(c);
 }
 

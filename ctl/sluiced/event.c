@@ -12,14 +12,13 @@
 #include "ctl/lib/timestamp.h"
 #include "ctl/sluiced/condition.h"
 #include "ctl/sluiced/log.h"
+#include "ctl/sluiced/retry.h"
 
 #define DELAY_MS 2000
 #define DELAY_RANDOM_MS 3000
 #define REPEAT_MS (30 * 60000)
 #define FORGET_MS (60 * 60000) /* the API server's own default */
 #define COUNT_MS 10000 /* between two counts of one series */
-#define RETRY_MS 5000
-#define RETRY_MAX_MS (5 * 60000)
 #define BURST 25
 #define TOKEN_MS 5000
 #define PROBLEMS_MAX 1000
@@ -225,30 +224,13 @@ static struct problem *answered(struct reporter *r)
 	return p;
 }
 
-static int64_t in(int64_t ms, int64_t random_ms)
-{
-	return loop_now() + ms + random() % (random_ms + 1);
-}
-
 /* What cannot be told now: later, by what the server says. */
 static void put_off(struct reporter *r, struct problem *p, const struct kube_answer *answer)
 {
-	bool refused = answer->status >= 400 && answer->status < 500 && answer->status != 429 &&
-		       answer->status != 401;
-
 	r->stats.failed++;
 	log_debug("cannot tell of a problem by an Event", "object", p->name, "error",
 		  answer->error);
-	if (refused) {
-		p->due = in(FORGET_MS, REPEAT_MS);
-		return;
-	}
-	p->backoff = p->backoff ? p->backoff * 2 : RETRY_MS;
-	if (p->backoff > RETRY_MAX_MS)
-		p->backoff = RETRY_MAX_MS;
-	if (p->backoff < answer->retry_after)
-		p->backoff = answer->retry_after;
-	p->due = in(p->backoff, p->backoff);
+	p->due = retry_is_refused(answer) ? retry_refused() : retry_failed(&p->backoff, answer);
 }
 
 /* It may have come back while the request was under way. */
@@ -256,7 +238,8 @@ static void told(struct problem *p)
 {
 	p->told = p->asked;
 	p->backoff = 0;
-	p->due = p->ours && p->times != p->told ? in(COUNT_MS, 0) : in(REPEAT_MS, REPEAT_MS / 4);
+	p->due = p->ours && p->times != p->told ? retry_in(COUNT_MS, 0) :
+						  retry_in(REPEAT_MS, REPEAT_MS / 4);
 }
 
 static void on_created(void *ctx, const struct kube_answer *answer)
@@ -316,7 +299,7 @@ static void on_object(void *ctx, const struct kube_answer *answer)
 	} else if (answer->status == 403) { /* then without */
 		p->uid = sluice_strdup("");
 	} else if (answer->status == 404) { /* it is gone; the problem will be, soon */
-		p->due = in(RETRY_MAX_MS, 0);
+		p->due = retry_in(RETRY_MAX_MS, 0);
 	} else {
 		put_off(r, p, answer);
 	}
@@ -436,7 +419,7 @@ void reporter_add(struct reporter *r, enum event_reason reason, const char *text
 		free(p->uid);
 		p->uid = NULL;
 	}
-	p->due = p->told ? in(COUNT_MS, 0) : in(DELAY_MS, DELAY_RANDOM_MS);
+	p->due = p->told ? retry_in(COUNT_MS, 0) : retry_in(DELAY_MS, DELAY_RANDOM_MS);
 }
 
 /* A condition is its object's own: what it says need not begin with the name. */
